@@ -1,0 +1,1 @@
+"""The admin side: health, status and control over HTTP on loopback."""

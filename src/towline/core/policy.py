@@ -1,0 +1,76 @@
+"""The frozen numbers that steer the decisions, each with its unit, its default and where the default comes from.
+
+config.py fills them from YAML under the same names; `clients.md` is shared knowledge of how registry clients react.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Literal
+
+from towline.types import IPNetwork, Role
+
+LOOPBACK: tuple[IPNetwork, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPolicy:
+    """Which targets may be asked for, and how hosts that the catalogue does not know are treated."""
+
+    unlisted: Literal["direct", "route", "deny"] = "direct"
+    """Unlisted hosts go over the route named `direct`, over any route, or nowhere."""
+    ports: frozenset[int] = frozenset({443, 80, 5000, 8443})
+    """TCP ports that may be asked for: TLS, plain HTTP (insecure registries, OSS redirects), two registry habits."""
+    private_targets: tuple[str, ...] = ()
+    """Networks (`10.0.0.0/8`) and hosts (`corp.example`, `*.corp.example`) that may lead to private addresses."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPolicy:
+    """Who may use the proxy."""
+
+    clients: tuple[IPNetwork, ...] = LOOPBACK
+    """Networks that clients may come from."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverPolicy:
+    """When the next route is tried, and how long a CONNECT may be held. All in seconds."""
+
+    attempt_delay: float = 0.25
+    """Pause before the next route is started beside a slow one, until dials were measured (RFC 8305 5: 250 ms)."""
+    max_parallel: int = 3
+    """Attempts of one race that may be under way at once."""
+    dial_timeout: float = 10.0
+    """Longest single dial. The race overlaps dials, so this ends hopeless ones and costs the client nothing."""
+    budget_api: float = 5.0
+    """A CONNECT to an api or auth host is answered by then: dockerd's ping and token calls end after 15 s in all."""
+    budget_blob: float = 45.0
+    """A CONNECT to a blob host is answered by then: Go gives up after 60 s."""
+    budget_unlisted: float = 10.0
+    """A CONNECT to an unlisted host is answered by then."""
+
+    def budget(self, role: Role) -> float:
+        """Seconds that a CONNECT to a host of this role may be held."""
+        match role:
+            case Role.API | Role.AUTH:
+                return self.budget_api
+            case Role.BLOB:
+                return self.budget_blob
+            case Role.UNKNOWN:
+                return self.budget_unlisted
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsPolicy:
+    """Bounds on what is held at once and for how long."""
+
+    tunnels: int = 4096
+    """Tunnels open at once; further requests get 503. Lowered to what the descriptor limit allows."""
+    drain: float = 30.0
+    """Seconds that open tunnels get to end after SIGTERM."""
+    linger: float = 5.0
+    """Seconds that a client gets to close after Towline sent it FIN, its bytes read and dropped meanwhile."""
+    half_closed: float = 60.0
+    """Seconds of silence after which a tunnel that one side has half-closed is ended."""

@@ -1,0 +1,1 @@
+"""The I/O: names, dialers, the racer and the relay."""

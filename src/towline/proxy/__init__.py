@@ -1,0 +1,1 @@
+"""mitmproxy's side: the only code that imports mitmproxy."""

@@ -1,0 +1,1 @@
+"""What the host offers: descriptors, interfaces, service state."""

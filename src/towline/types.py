@@ -1,0 +1,382 @@
+"""The vocabulary: frozen values that every layer speaks, and nothing that does anything.
+
+Text becomes one of these values at the border (a CONNECT head, a YAML file) and is never parsed again.
+Times are seconds as float, sizes are bytes as int, addresses are `(host, port)`.
+
+    Target                    where a client wants to go
+    Classification            what that host is: registry, role, and the rule that said so
+    RouteSpec                 one configured way out of this machine
+    Candidate, Ranking        the routes for a target, best first, each with its reason
+    Outcome, Attempt          how one dial ended
+    TunnelView, RouteView, Snapshot   the ledger, frozen for the log, the CLI and the page
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+type Address = tuple[str, int]
+type IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+type IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MAX_HOST = 253  # octets of a host name in text form (RFC 1035 2.3.4, less the root label)
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")  # RFC 1123 2.1, and `_`, which is seen in the field
+_PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
+
+
+class TargetError(ValueError):
+    """A target that cannot be reached as written; the text says what is wrong and never echoes userinfo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Host and port asked for by a client: `host` is a lower-case A-label name without final dot, or an IP literal."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, authority: str, default_port: int | None = None) -> Target:
+        """Read `host:port` as a CONNECT request-target has it (RFC 9110 9.3.6); `default_port` serves absolute-form.
+
+        Strict on purpose: getaddrinfo takes `127.1`, `0x7f.1` and `2130706433` for 127.0.0.1, and int() takes digits of
+        any script, so that a guard reading names would be walked around. Raises TargetError.
+        """
+        if not authority.isascii() or not authority.isprintable() or " " in authority:
+            raise TargetError("the host is not plain ASCII (use the xn-- form of the name)")
+        if "@" in authority:
+            raise TargetError("user information is not allowed in a target")
+        if authority.startswith("["):
+            host, bracket, rest = authority[1:].partition("]")
+            if not bracket or (rest and not rest.startswith(":")):
+                raise TargetError("an IPv6 literal is written [address]:port")
+            port_text = rest[1:] if rest else None
+            return cls(_ipv6(host), _port(port_text, default_port))
+        host, colon, port = authority.partition(":")
+        return cls(_name_or_ipv4(host.lower()), _port(port if colon else None, default_port))
+
+    @property
+    def ip(self) -> IPAddress | None:
+        """The address where the host is a literal, else None."""
+        try:
+            return ipaddress.ip_address(self.host)
+        except ValueError:
+            return None
+
+    @property
+    def authority(self) -> str:
+        """`host:port` as CONNECT wants it, IPv6 in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        return self.authority
+
+
+def _port(text: str | None, default: int | None) -> int:
+    if text is None:
+        if default is None:
+            raise TargetError("the target has no port")
+        return default
+    if not _PORT.fullmatch(text) or int(text) > 65535:
+        raise TargetError("the port is not a number from 1 to 65535 without leading zeros")
+    return int(text)
+
+
+def _ipv6(text: str) -> str:
+    try:
+        address = ipaddress.IPv6Address(text)
+    except ValueError:
+        raise TargetError("the IPv6 literal is not valid") from None
+    if address.scope_id is not None:
+        raise TargetError("an IPv6 zone is not allowed in a target")
+    return str(address)
+
+
+def _name_or_ipv4(text: str) -> str:
+    name = text.removesuffix(".")
+    if not name:
+        raise TargetError("the target has no host")
+    if len(name) > MAX_HOST:
+        raise TargetError(f"the host name is longer than {MAX_HOST} characters")
+    labels = name.split(".")
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        raise TargetError("the host is not a valid name or address")
+    # A last label that is a number in any base is an address, not a name (WHATWG URL, "ends in a number"): only the
+    # canonical dotted quad passes.
+    if labels[-1].isdigit() or re.fullmatch(r"0x[0-9a-f]*", labels[-1]):
+        try:
+            return str(ipaddress.IPv4Address(text))
+        except ValueError:
+            raise TargetError("the IPv4 address is not in its canonical form") from None
+    return name
+
+
+class Role(StrEnum):
+    """What a host does for its registry; a host that does several has the role with the tightest budget."""
+
+    API = "api"
+    AUTH = "auth"
+    BLOB = "blob"
+    UNKNOWN = "unknown"
+    """An unlisted host."""
+
+
+UNLISTED = "unlisted"
+"""The registry of a host that no rule of the catalogue matches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What a target is, and which rule said so (`rule` is the matching host pattern, "" where none matched)."""
+
+    registry: str
+    role: Role
+    rule: str
+    reason: str
+
+
+class RouteKind(StrEnum):
+    """How a route leaves this machine."""
+
+    DIRECT = "direct"
+    HTTP = "http"
+    HTTPS = "https"
+    SOCKS5 = "socks5"
+    SOCKS5H = "socks5h"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Text that no repr, log line or error shows; `reveal()` where it goes on the wire."""
+
+    _value: str = field(repr=False)
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._value
+
+    def __str__(self) -> str:
+        return "***"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """One named way out of this machine, as configured or discovered."""
+
+    name: str
+    kind: RouteKind = RouteKind.DIRECT
+    interface: str | None = None
+    """Leave by this interface (SO_BINDTODEVICE). Applies to the connection to the proxy for proxy kinds."""
+    source: IPAddress | None = None
+    """Leave from this local address."""
+    mark: int | None = None
+    """Set this routing mark (SO_MARK), for `ip rule ... fwmark`."""
+    proxy: Address | None = None
+    """Host and port of the proxy; None for direct."""
+    username: str | None = None
+    password: Secret | None = None
+    ca_file: str | None = None
+    """CA bundle (path) that an HTTPS proxy's certificate is checked against; None means the system's."""
+    cost: float = 0.0
+    """Seconds added to this route's expected completion time: the operator's preference."""
+    registries: tuple[str, ...] | None = None
+    """Serve only these registries; None means all, () means none (it then serves unlisted targets alone)."""
+    disabled: bool = False
+    origin: str = "configuration"
+    """Where the route comes from: `configuration`, or what discovery found it in."""
+
+    def describe(self) -> str:
+        """The route in one phrase, without secrets: `https proxy proxy.corp.example:3128 as ci`."""
+        ways = [
+            f"interface {self.interface}" if self.interface else "",
+            f"source {self.source}" if self.source else "",
+            f"mark {self.mark:#x}" if self.mark is not None else "",
+        ]
+        how = ", ".join(way for way in ways if way)
+        if self.proxy is None:
+            return f"direct by {how}" if how else "direct"
+        host, port = self.proxy
+        text = f"{self.kind} proxy {Target(host, port).authority}"
+        if self.username:
+            text += f" as {self.username}"
+        return f"{text} by {how}" if how else text
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A route that may serve a target: its expected seconds, why it stands where it stands, and its race pause."""
+
+    route: str
+    expected_seconds: float
+    reason: str
+    attempt_delay: float
+    """Seconds to wait for this route before the next one is started beside it (RFC 8305 section 5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Routes for one target, best first, and the ones left out with the reason why."""
+
+    target: Target
+    classification: Classification
+    candidates: tuple[Candidate, ...]
+    excluded: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def why(self) -> str:
+        """The sentence that says why the first is first, or why there is none."""
+        if self.candidates:
+            first = self.candidates[0]
+            return f"{first.route}: {first.reason}"
+        return "; ".join(f"{route}: {reason}" for route, reason in self.excluded) or "no route is configured"
+
+
+class OutcomeKind(StrEnum):
+    """What one dial ended in."""
+
+    ESTABLISHED = "established"
+    REFUSED = "refused"
+    RESET = "reset"
+    CLOSED = "closed"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    UNRESOLVED = "unresolved"
+    PROXY_REFUSED = "proxy refused"
+    PROXY_AUTH = "proxy authentication"
+    PROXY_PROTOCOL = "proxy protocol error"
+    TLS = "tls error"
+    DENIED = "denied"
+    LOCAL = "local error"
+    CANCELLED = "cancelled"
+
+
+class Phase(StrEnum):
+    """How far a dial had come when it ended."""
+
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    TLS = "tls"
+    PROXY = "proxy"
+    ESTABLISHED = "established"
+
+
+class Blame(StrEnum):
+    """Who is at fault: health counts only what is the route's."""
+
+    NONE = "none"
+    ROUTE = "route"
+    TARGET = "target"
+    LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one dial ended; `detail` is a phrase for the reader (`refused`, `timeout 3.0 s`, `407 from proxy`)."""
+
+    kind: OutcomeKind
+    phase: Phase
+    blame: Blame
+    seconds: float
+    detail: str
+
+    @property
+    def ok(self) -> bool:
+        """True for an established dial."""
+        return self.kind is OutcomeKind.ESTABLISHED
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One dial of a race: which route, when it began (seconds after the race began), and its single outcome."""
+
+    route: str
+    offset: float
+    outcome: Outcome
+
+    def __str__(self) -> str:
+        return f"{self.route}: {self.outcome.detail}"
+
+
+class TunnelPhase(StrEnum):
+    """Where a tunnel is in its life."""
+
+    RACING = "racing"
+    FIRST_FLIGHT = "first flight"
+    RELAYING = "relaying"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelView:
+    """One open tunnel as `status.json` shows it; bytes_in is upstream to client, bytes_out client to upstream."""
+
+    id: int
+    client: str
+    target: str
+    registry: str
+    role: str
+    route: str | None
+    phase: str
+    bytes_in: int
+    bytes_out: int
+    age_seconds: float
+    idle_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRegistryView:
+    """What is known about one route for one registry; None where there is no evidence yet."""
+
+    registry: str
+    success: float | None
+    first_byte_seconds: float | None
+    rate_bytes_per_second: float | None
+    expected_seconds: float
+    reason: str
+    probed_seconds_ago: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """One route as `status.json` shows it."""
+
+    name: str
+    description: str
+    circuit: str
+    draining: bool
+    tunnels: int
+    bytes_in: int
+    bytes_out: int
+    attempts: int
+    failures: int
+    last_error: str | None
+    last_error_seconds_ago: float | None
+    registries: tuple[RouteRegistryView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums since the start."""
+
+    tunnels: int
+    refused: dict[str, int]
+    failovers: dict[str, int]
+    bytes_in: int
+    bytes_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The ledger at one moment: the source of status.json, the page, the metrics and `towline status`."""
+
+    version: str
+    ready: bool
+    draining: bool
+    uptime_seconds: float
+    listen: tuple[str, ...]
+    routes: tuple[RouteView, ...]
+    tunnels: tuple[TunnelView, ...]
+    totals: Totals
