@@ -95,9 +95,9 @@ class Catalogue:
     def with_overrides(self, specs: Sequence[RegistrySpec]) -> Self:
         """The catalogue with the operator's registries laid over it.
 
-        One rule: what an override says holds, and what it does not mention stays. Its patterns are added to the registry
-        of that name and taken from whatever role or registry had them; its `routes` replace those of the registry;
-        `direct_first` is set where either sets it. Raises ValueError as `build` does.
+        One rule: what an override says holds, and what it does not mention stays. Its patterns are added to the
+        registry of that name and taken from whatever role or registry had them; its `routes` replace those of the
+        registry; `direct_first` is set where either sets it. Raises ValueError as `build` does.
         """
         claimed = {text for spec in specs for text in _rules(spec)}
         merged = {name: _without(spec, claimed) for name, spec in self.registries.items()}

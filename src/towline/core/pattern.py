@@ -6,8 +6,8 @@
     cdn*.quay.io                    `*` inside a label: any characters, also none, but no dot
     10.20.0.7, fd00::7              this address alone
 
-Patterns and hosts are compared in lower case without the final dot. One `*` to a label and none in the last one: matching
-stays linear in the length of the host, and a rule for a whole top-level domain has to be written on purpose.
+Patterns and hosts are compared in lower case without the final dot. One `*` to a label and none in the last one:
+matching stays linear in the length of the host, and no pattern covers every domain by accident.
 """
 
 from __future__ import annotations
