@@ -90,12 +90,19 @@ class NoRoute(TowlineError):  # noqa: N818 - the name that the answer carries
 
     @property
     def status(self) -> HTTPStatus:
-        """504 when every attempt timed out, 503 when nothing could be tried, else 502 (RFC 9110 15.6.3 to 15.6.5)."""
+        """What the attempts say together: 503 nothing could be tried, 504 all timed out, 403 all denied, else 502.
+
+        RFC 9110 15.6.3 to 15.6.5; 403 because the guard forbids the addresses that the name leads to.
+        """
         if not self.attempts:
             return HTTPStatus.SERVICE_UNAVAILABLE
-        if all(attempt.outcome.kind is OutcomeKind.TIMEOUT for attempt in self.attempts):
-            return HTTPStatus.GATEWAY_TIMEOUT
-        return HTTPStatus.BAD_GATEWAY
+        match {attempt.outcome.kind for attempt in self.attempts}:
+            case kinds if kinds == {OutcomeKind.TIMEOUT}:
+                return HTTPStatus.GATEWAY_TIMEOUT
+            case kinds if kinds == {OutcomeKind.DENIED}:
+                return HTTPStatus.FORBIDDEN
+            case _:
+                return HTTPStatus.BAD_GATEWAY
 
     @property
     def reason(self) -> str:

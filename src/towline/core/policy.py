@@ -6,7 +6,7 @@ config.py fills them from YAML under the same names; `clients.md` is shared know
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from towline.types import IPNetwork, Role
@@ -74,3 +74,7 @@ class LimitsPolicy:
     """Seconds that a client gets to close after Towline sent it FIN, its bytes read and dropped meanwhile."""
     half_closed: float = 60.0
     """Seconds of silence after which a tunnel that one side has half-closed is ended."""
+
+    def capped(self, max_tunnels: int | None) -> LimitsPolicy:
+        """These limits with no more tunnels than the process has descriptors for."""
+        return self if max_tunnels is None else replace(self, tunnels=min(self.tunnels, max_tunnels))

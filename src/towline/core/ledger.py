@@ -1,0 +1,192 @@
+"""The ledger: the one mutable record of what happened and of what is open now; its views are frozen copies.
+
+Every tunnel is opened here, raced here, and ended here; every refusal is counted here. Health is fed from races with
+the rule of blame: what another route could do for the same target, a failed route could not (its fault); where every
+route failed, only the outcomes that name the route as the culprit count against it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from towline.core.health import Circuit, Health
+from towline.types import (
+    Attempt,
+    Blame,
+    Classification,
+    OutcomeKind,
+    RouteRegistryView,
+    RouteSpec,
+    RouteView,
+    Target,
+    Totals,
+    TunnelPhase,
+    TunnelView,
+)
+
+FAILOVER_PHASES = ("connect", "first_flight", "release")  # the keys of status.json totals.failovers
+
+
+class Flow(Protocol):
+    """The live byte counters of a relay; `last_activity` is on the ledger's clock."""
+
+    bytes_in: int
+    bytes_out: int
+    last_activity: float
+
+
+@dataclass(slots=True)
+class Tunnel:
+    """One tunnel from its request to its end."""
+
+    id: int
+    client: str
+    target: Target
+    classification: Classification
+    opened_at: float
+    phase: TunnelPhase = TunnelPhase.RACING
+    route: str | None = None
+    flow: Flow | None = None
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes from upstream to the client so far."""
+        return self.flow.bytes_in if self.flow else 0
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes from the client to upstream so far."""
+        return self.flow.bytes_out if self.flow else 0
+
+
+@dataclass(slots=True)
+class RouteCounts:
+    """What one route has carried and how its attempts went, over all registries."""
+
+    attempts: int = 0
+    failures: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    last_error: str | None = None
+    last_error_at: float | None = None
+
+
+@dataclass(slots=True)
+class Ledger:
+    """All that is remembered of this run."""
+
+    started_at: float
+    health: dict[tuple[str, str], Health] = field(default_factory=dict)
+    routes: dict[str, RouteCounts] = field(default_factory=dict)
+    tunnels: dict[int, Tunnel] = field(default_factory=dict)
+    refused: Counter[str] = field(default_factory=Counter)
+    failovers: Counter[str] = field(default_factory=Counter)
+    opened: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    def open(self, target: Target, client: str, classification: Classification, *, now: float) -> Tunnel:
+        """Record a request that passed the guard."""
+        self.opened += 1
+        tunnel = Tunnel(self.opened, client, target, classification, opened_at=now)
+        self.tunnels[tunnel.id] = tunnel
+        return tunnel
+
+    def raced(self, tunnel: Tunnel, attempts: Sequence[Attempt], winner: str | None, *, now: float) -> None:
+        """Learn from a finished race; each attempt before the winner is one failover at connect."""
+        tunnel.route = winner
+        registry = tunnel.classification.registry
+        for attempt in attempts:
+            counts = self.routes.setdefault(attempt.route, RouteCounts())
+            health = self.health.setdefault((attempt.route, registry), Health())
+            counts.attempts += 1
+            if attempt.outcome.ok:
+                health.succeeded(attempt.outcome.seconds)
+            elif self._is_fault_of_route(attempt, attempts, winner):
+                health.failed(attempt.outcome.detail, now=now)
+                counts.failures += 1
+                counts.last_error, counts.last_error_at = attempt.outcome.detail, now
+        if winner is not None and attempts[0].route != winner:
+            self.failovers["connect"] += 1
+
+    @staticmethod
+    def _is_fault_of_route(attempt: Attempt, attempts: Sequence[Attempt], winner: str | None) -> bool:
+        """Whether a failed attempt counts against its route (the rule of blame, see the module)."""
+        if attempt.outcome.blame is Blame.LOCAL:
+            return False
+        if winner is None:
+            return attempt.outcome.blame is Blame.ROUTE
+        if attempt.outcome.kind is not OutcomeKind.CANCELLED:
+            return True
+        won = next(other for other in attempts if other.route == winner)
+        return attempt.offset < won.offset  # it had the head start and lost all the same
+
+    def end(self, tunnel: Tunnel) -> None:
+        """Close a tunnel's record and add up its bytes."""
+        del self.tunnels[tunnel.id]
+        tunnel.phase = TunnelPhase.ENDED
+        self.bytes_in += tunnel.bytes_in
+        self.bytes_out += tunnel.bytes_out
+        if tunnel.route is not None:
+            counts = self.routes.setdefault(tunnel.route, RouteCounts())
+            counts.bytes_in += tunnel.bytes_in
+            counts.bytes_out += tunnel.bytes_out
+
+    def refuse(self, code: str) -> None:
+        """Count a request answered without a dial, or with none that succeeded."""
+        self.refused[code] += 1
+
+    def totals(self) -> Totals:
+        """Sums since the start, open tunnels included."""
+        return Totals(
+            tunnels=self.opened,
+            refused=dict(self.refused),
+            failovers={phase: self.failovers[phase] for phase in FAILOVER_PHASES},
+            bytes_in=self.bytes_in + sum(tunnel.bytes_in for tunnel in self.tunnels.values()),
+            bytes_out=self.bytes_out + sum(tunnel.bytes_out for tunnel in self.tunnels.values()),
+        )
+
+    def tunnel_views(self, *, now: float) -> tuple[TunnelView, ...]:
+        """The open tunnels, oldest first."""
+        return tuple(
+            TunnelView(
+                id=tunnel.id,
+                client=tunnel.client,
+                target=str(tunnel.target),
+                registry=tunnel.classification.registry,
+                role=tunnel.classification.role,
+                route=tunnel.route,
+                phase=tunnel.phase,
+                bytes_in=tunnel.bytes_in,
+                bytes_out=tunnel.bytes_out,
+                age_seconds=now - tunnel.opened_at,
+                idle_seconds=now - (tunnel.flow.last_activity if tunnel.flow else tunnel.opened_at),
+            )
+            for tunnel in self.tunnels.values()
+        )
+
+    def route_view(
+        self, spec: RouteSpec, registries: tuple[RouteRegistryView, ...], *, draining: bool, now: float
+    ) -> RouteView:
+        """One route with its sums; its circuit is the worst among its registries."""
+        counts = self.routes.get(spec.name, RouteCounts())
+        mine = [tunnel for tunnel in self.tunnels.values() if tunnel.route == spec.name]
+        circuits = {health.circuit(now=now) for (route, _), health in self.health.items() if route == spec.name}
+        worst = next((c for c in (Circuit.OPEN, Circuit.HALF_OPEN) if c in circuits), Circuit.CLOSED)
+        return RouteView(
+            name=spec.name,
+            description=spec.describe(),
+            circuit=worst,
+            draining=draining,
+            tunnels=len(mine),
+            bytes_in=counts.bytes_in + sum(tunnel.bytes_in for tunnel in mine),
+            bytes_out=counts.bytes_out + sum(tunnel.bytes_out for tunnel in mine),
+            attempts=counts.attempts,
+            failures=counts.failures,
+            last_error=counts.last_error,
+            last_error_seconds_ago=None if counts.last_error_at is None else now - counts.last_error_at,
+            registries=registries,
+        )

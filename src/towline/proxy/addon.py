@@ -1,0 +1,41 @@
+"""The addon: the same under `towline run` and under `mitmdump -s addons/towline_addon.py`.
+
+It puts RequestLayer where mitmproxy would put its HTTP layer, and serves each request that the layer reads.
+"""
+
+from __future__ import annotations
+
+import structlog
+from mitmproxy import ctx
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.proxy import layer
+from mitmproxy.proxy.layers import modes
+
+from towline.proxy.handoff import HandoffError, HeldClient
+from towline.proxy.layer import Asked, RequestLayer
+from towline.service import Service
+
+log = structlog.get_logger("towline")
+
+
+class TowlineAddon:
+    """Routes every client of an HTTP proxy mode through a Service."""
+
+    name = "towline"
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def next_layer(self, nextlayer: layer.NextLayer) -> None:
+        """Take every connection to an HTTP proxy mode, also where another addon has chosen before."""
+        if isinstance(nextlayer.context.layers[-1], modes.HttpProxy):
+            nextlayer.layer = RequestLayer(nextlayer.context)
+
+    async def towline_request(self, asked: Asked) -> None:
+        """Serve one request; runs as long as its tunnel, beside mitmproxy's layers."""
+        proxyserver: Proxyserver = ctx.master.addons.get("proxyserver")
+        handler = proxyserver.connections[asked.client.id]
+        try:
+            await self._service.serve(asked.request, HeldClient(handler, asked))
+        except HandoffError as error:
+            log.error("handoff_failed", client=str(asked.client.peername), why=str(error))

@@ -1,0 +1,106 @@
+"""The hand-off: takes the client's connection out of mitmproxy's hands without losing a byte or an end.
+
+The only file that touches mitmproxy's and asyncio's internals of a live connection; tests/addon/test_contract.py holds
+each of them, so that a new mitmproxy or Python fails there first:
+
+    ProxyConnectionHandler.transports[client].{reader, writer}     where the connection is
+    StreamReader._waiter                                           set only while read() waits on an empty buffer
+
+mitmproxy's reading task stays blocked in read() for the tunnel's life and costs nothing. The transport keeps the
+original descriptor: closing it at the end makes that task see EOF, and mitmproxy's own bookkeeping closes the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import socket
+from collections.abc import Callable
+from typing import cast
+
+from mitmproxy.proxy.server import ConnectionHandler
+
+from towline.proxy.layer import Asked, Inbox
+from towline.serving import ClientLeft
+from towline.types import IPAddress, Target
+
+LINGER = 2.0  # seconds that a refused client gets to read its answer and close
+MAX_TURNS = 1000  # turns of the loop in which mitmproxy's task must have used what was read; one or two are usual
+
+
+class HandoffError(Exception):
+    """mitmproxy did not behave as the contract says; the request ends, the proxy goes on."""
+
+
+class HeldClient:
+    """The client's side of one request (serving.Client), made from mitmproxy's parts."""
+
+    def __init__(self, handler: ConnectionHandler, asked: Asked) -> None:
+        io = handler.transports[asked.client]
+        if not isinstance(io.reader, asyncio.StreamReader) or not isinstance(io.writer, asyncio.StreamWriter):
+            raise HandoffError("the client's connection is not an asyncio stream")
+        self._reader: asyncio.StreamReader = io.reader
+        self._writer: asyncio.StreamWriter = io.writer
+        self._inbox: Inbox = asked.inbox
+        host, port = asked.client.peername[:2]
+        self.ip: IPAddress = _plain_address(host)
+        self.name = str(Target(str(self.ip), port))
+
+    def when_left(self, callback: Callable[[], object]) -> None:
+        """Call back once if the client closes before `detach`."""
+        if self._inbox.closed:
+            callback()
+        else:
+            self._inbox.on_closed = callback
+
+    async def answer(self, head: bytes) -> None:
+        """Send an answer and keep the connection; returns when the kernel has all of it."""
+        self._writer.transport.set_write_buffer_limits(high=0)
+        with contextlib.suppress(OSError):  # a client that is gone shows as FIN or RST on the relay's descriptor
+            self._writer.write(head)
+            await self._writer.drain()
+
+    async def refuse(self, answer: bytes) -> None:
+        """Send a last answer, then FIN; wait for the client's FIN, so that no unread byte turns the close into RST."""
+        await self.answer(answer)
+        closed = asyncio.Event()
+        self.when_left(closed.set)
+        with contextlib.suppress(OSError, TimeoutError):
+            self._writer.write_eof()
+            async with asyncio.timeout(LINGER):
+                await closed.wait()
+
+    async def detach(self) -> tuple[socket.socket, bytes]:
+        """Stop mitmproxy's reading and give out a descriptor of our own, with the bytes read and not yet used."""
+        self._inbox.on_closed = None
+        await self._quiesce()
+        sock = socket.socket(fileno=os.dup(self._writer.get_extra_info("socket").fileno()))
+        sock.setblocking(False)
+        pending = bytes(self._inbox.pending)
+        self._inbox.pending.clear()
+        return sock, pending
+
+    async def _quiesce(self) -> None:
+        """Pause the transport and let mitmproxy's task use up what its StreamReader holds."""
+        transport = cast(asyncio.Transport, self._writer.transport)  # of a socket: both directions
+        for _ in range(MAX_TURNS):
+            if self._inbox.closed or transport.is_closing():
+                raise ClientLeft
+            if transport.is_reading():  # at first, and again where the StreamReader resumed it after a full buffer
+                transport.pause_reading()
+            if self._reader._waiter is not None:  # type: ignore[attr-defined]
+                return
+            await asyncio.sleep(0)
+        raise HandoffError("mitmproxy did not use up what it had read")
+
+    def close(self) -> None:
+        """Close the transport; mitmproxy sees EOF and ends its part."""
+        self._writer.close()
+
+
+def _plain_address(host: str) -> IPAddress:
+    """The address of a client, an IPv4 one also where a dual-stack listener shows it mapped into IPv6."""
+    ip = ipaddress.ip_address(host.partition("%")[0])
+    return ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip

@@ -1,0 +1,212 @@
+"""The life of one request, from its head to the end of its tunnel. No mitmproxy here: the client is a Protocol.
+
+    Request -> classify -> guard -> rank -> race -> 200 (or the forwarded head) -> relay -> one log line, the ledger
+
+A request ends in exactly one of: a tunnel (log event `tunnel`), a refusal (`refused`: policy, grammar or limits forbid
+it), no route (`no_route`), or a client that left before it was answered (`client_left`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Protocol
+
+import structlog
+
+from towline.core.head import Request
+from towline.core.ledger import Ledger, Tunnel
+from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy
+from towline.errors import NoRoute, Refused
+from towline.net.dialer import Dialer
+from towline.net.pipes import PipePool
+from towline.net.racer import Won, race
+from towline.net.relay import Relay, RelayEnd, RelayLimits
+from towline.net.sockets import tune_client
+from towline.types import IPAddress, Ranking, Target, TunnelPhase
+
+log = structlog.get_logger("towline")
+
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"  # no fields: RFC 9110 9.3.6 forbids the framing ones
+
+
+class ClientLeft(Exception):  # noqa: N818 - an event, not a fault
+    """The client closed before its request was answered."""
+
+
+class Client(Protocol):
+    """The client's side of a request, as the serving code sees it; proxy/handoff.py makes one from mitmproxy's parts."""
+
+    ip: IPAddress
+    """Where the client comes from."""
+    name: str
+    """`ip:port` for the log."""
+
+    def when_left(self, callback: Callable[[], object]) -> None:
+        """Call back once if the client closes before `detach`."""
+        ...
+
+    async def answer(self, head: bytes) -> None:
+        """Send an answer and keep the connection."""
+        ...
+
+    async def refuse(self, answer: bytes) -> None:
+        """Send a last answer and close without losing it."""
+        ...
+
+    async def detach(self) -> tuple[socket.socket, bytes]:
+        """Give up the connection: a descriptor of its own for the relay, and what was read from it and not yet used."""
+        ...
+
+    def close(self) -> None:
+        """Close what is left of the connection."""
+        ...
+
+
+@dataclass(slots=True)
+class Serving:
+    """Serves requests with what the service composed. One instance per configuration; it holds no request."""
+
+    rank: Callable[[Target], Ranking]
+    """Classify, guard and rank; raises Refused."""
+    dialers: Mapping[str, Dialer]
+    ledger: Ledger
+    access: AccessPolicy
+    failover: FailoverPolicy
+    limits: LimitsPolicy
+    pipes: PipePool | None
+    draining: bool = False
+    relays: dict[int, Relay] = field(default_factory=dict)
+    """The relay of each open tunnel, by the tunnel's number."""
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set whenever the last open tunnel ends."""
+
+    async def wait_until_idle(self, timeout: float) -> None:
+        """Return once no tunnel is open, or after `timeout` seconds."""
+        self._idle.clear()
+        if self.ledger.tunnels:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._idle.wait()
+
+    async def serve(self, request: Request | Refused, client: Client) -> None:
+        """Serve one request to its end. Raises nothing but CancelledError: every failure is answered and logged."""
+        try:
+            if isinstance(request, Refused):
+                raise request
+            await self._tunnel(request, client)
+        except Refused as refused:
+            self.ledger.refuse(refused.code)
+            log.info("refused", client=client.name, code=refused.code, status=int(refused.status), why=str(refused))
+            await client.refuse(_answer(refused.status, refused.reason))
+        except NoRoute as error:
+            self.ledger.refuse("no_route")
+            attempts = [str(attempt) for attempt in error.attempts]
+            log.warning("no_route", client=client.name, target=str(error.target), attempts=attempts, why=str(error))
+            await client.refuse(_answer(error.status, error.reason))
+        except ClientLeft:
+            log.info("client_left", client=client.name)
+        finally:
+            client.close()
+
+    async def _tunnel(self, request: Request, client: Client) -> None:
+        self._admit(client)
+        ranking = self.rank(request.target)
+        now = asyncio.get_running_loop().time
+        tunnel = self.ledger.open(request.target, client.name, ranking.classification, now=now())
+        try:
+            won = await self._race(ranking, tunnel, client)
+            try:
+                if request.is_connect:
+                    await client.answer(ESTABLISHED)
+                tunnel.phase = TunnelPhase.RELAYING
+                downstream, early = await client.detach()
+            except BaseException:
+                won.dialed.close()
+                raise
+            tune_client(downstream)
+            relay = Relay(
+                downstream,
+                won.dialed.sock,
+                to_upstream=request.forward + early,
+                to_client=won.dialed.early,
+                limits=RelayLimits(linger=self.limits.linger, half_closed=self.limits.half_closed),
+                pipes=self.pipes,
+            )
+            end = await self._relay(relay, tunnel)
+            _log_tunnel(tunnel, ranking, won, end, seconds=now() - tunnel.opened_at)
+        finally:
+            self.ledger.end(tunnel)
+            if not self.ledger.tunnels:
+                self._idle.set()
+
+    def _admit(self, client: Client) -> None:
+        """Raise Refused for a client that may not use the proxy, or that there is no room for."""
+        if not any(client.ip in network for network in self.access.clients):
+            raise Refused(HTTPStatus.FORBIDDEN, "client", f"towline: {client.ip} is not in access.clients")
+        if self.draining:
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "draining", "towline: shutting down")
+        if len(self.ledger.tunnels) >= self.limits.tunnels:
+            message = f"towline: {self.limits.tunnels} tunnels are open, the limit (limits.tunnels)"
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "tunnels", message)
+
+    async def _race(self, ranking: Ranking, tunnel: Tunnel, client: Client) -> Won:
+        """Run the race while the client waits for it; every finished race is learned from."""
+        loop = asyncio.get_running_loop()
+        racing = loop.create_task(race(ranking, self.dialers, self.failover), name=f"race for {ranking.target}")
+        client.when_left(racing.cancel)
+        try:
+            won = await racing
+        except NoRoute as error:
+            self.ledger.raced(tunnel, error.attempts, None, now=loop.time())
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if racing.cancelled() and task is not None and not task.cancelling():
+                raise ClientLeft from None
+            racing.cancel()
+            raise
+        self.ledger.raced(tunnel, won.attempts, won.route, now=loop.time())
+        return won
+
+    async def _relay(self, relay: Relay, tunnel: Tunnel) -> RelayEnd:
+        tunnel.flow = relay
+        self.relays[tunnel.id] = relay
+        try:
+            return await relay.run()
+        finally:
+            del self.relays[tunnel.id]
+
+
+def _answer(status: HTTPStatus, reason: str) -> bytes:
+    """A final answer: the reason phrase is what Docker prints (clients.md A.7), the body what a browser shows."""
+    body = f"{reason}\n".encode("ascii")
+    head = (
+        f"HTTP/1.1 {status.value} {reason}\r\n"
+        f"Content-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + body
+
+
+def _log_tunnel(tunnel: Tunnel, ranking: Ranking, won: Won, end: RelayEnd, *, seconds: float) -> None:
+    """The one line of a tunnel; `attempts` only where there was more than the winner."""
+    chosen = next(candidate for candidate in ranking.candidates if candidate.route == won.route)
+    failed = [str(attempt) for attempt in won.attempts if not attempt.outcome.ok]
+    log.info(
+        "tunnel",
+        client=tunnel.client,
+        target=str(tunnel.target),
+        registry=tunnel.classification.registry,
+        role=tunnel.classification.role.value,
+        route=won.route,
+        why=f"{'; '.join(failed)}; then {won.route}" if failed else chosen.reason,
+        peer=won.dialed.peer,
+        bytes_in=end.bytes_in,
+        bytes_out=end.bytes_out,
+        seconds=round(seconds, 3),
+        end=str(end.first),
+    )
