@@ -32,14 +32,14 @@ class AddressKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SpecialNetwork:
-    """A network that is set apart; `what` is the phrase for the reader, `kind` None where the IPv4 inside decides."""
+    """A network that is set apart; `what` is the phrase for the reader."""
 
     network: IPNetwork
-    kind: AddressKind | None
+    kind: AddressKind
     what: str
 
 
-_ROWS: tuple[tuple[str, AddressKind | None, str], ...] = (
+_ROWS: tuple[tuple[str, AddressKind, str], ...] = (
     # --- cloud metadata: credentials for whoever asks from inside ---
     ("169.254.169.254/32", AddressKind.METADATA, "a cloud metadata service"),  # AWS, Azure, GCP, OCI and more
     ("100.100.100.200/32", AddressKind.METADATA, "the metadata service of Alibaba Cloud"),
@@ -74,13 +74,10 @@ _ROWS: tuple[tuple[str, AddressKind | None, str], ...] = (
     ("::/3", AddressKind.RESERVED, "outside the global unicast space (RFC 4291)"),
     ("4000::/2", AddressKind.RESERVED, "outside the global unicast space (RFC 4291)"),
     ("8000::/1", AddressKind.RESERVED, "outside the global unicast space (RFC 4291)"),
-    ("64:ff9b::/96", None, "a NAT64 address (RFC 6052)"),
     # Where the IPv4 address lies in it is the network's own choice (RFC 6052 2.2), so that it cannot be judged.
     ("64:ff9b:1::/48", AddressKind.EMBEDDED_V4, "a NAT64 address for local use (RFC 8215)"),
     ("2001::/23", AddressKind.RESERVED, "an address of IETF protocols (RFC 2928)"),
-    ("2001::/32", None, "a Teredo address (RFC 4380)"),
     ("2001:db8::/32", AddressKind.RESERVED, "a documentation address (RFC 3849)"),
-    ("2002::/16", None, "a 6to4 address (RFC 3056)"),
     ("3fff::/20", AddressKind.RESERVED, "a documentation address (RFC 9637)"),
     ("fc00::/7", AddressKind.PRIVATE, "a private address (RFC 4193)"),
     ("fe80::/10", AddressKind.LINKLOCAL, "a link-local address (RFC 4291)"),
@@ -94,6 +91,13 @@ SPECIAL_NETWORKS: tuple[SpecialNetwork, ...] = tuple(
     )
 )
 """The most specific first, so that the first that holds an address is the one that counts."""
+
+_JUDGED_BY_IPV4: tuple[IPNetwork, ...] = (
+    ipaddress.ip_network("64:ff9b::/96"),  # NAT64, RFC 6052: how networks without IPv4 reach registries without IPv6
+    ipaddress.ip_network("2001::/32"),  # Teredo, RFC 4380
+    ipaddress.ip_network("2002::/16"),  # 6to4, RFC 3056
+)
+"""Set apart, but no more closed than the IPv4 address inside."""
 
 _LAST_32_BITS: tuple[IPNetwork, ...] = (
     ipaddress.ip_network("64:ff9b::/96"),  # RFC 6052
@@ -110,7 +114,12 @@ def plain(ip: IPAddress) -> IPAddress:
 
 
 def special(ip: IPAddress) -> SpecialNetwork | None:
-    """The special network that a plain address is in, the smallest where several hold it, None for a global address."""
+    """The special network that a plain address is in, the smallest where several hold it.
+
+    None for a global address, and for one that is judged by the IPv4 address inside alone.
+    """
+    if any(ip in network for network in _JUDGED_BY_IPV4):
+        return None
     return next((row for row in SPECIAL_NETWORKS if ip in row.network), None)
 
 

@@ -99,15 +99,11 @@ class Catalogue:
         registry of that name and taken from whatever role or registry had them; its `routes` replace those of the
         registry; `direct_first` is set where either sets it. Raises ValueError as `build` does.
         """
+        self.build(specs)  # overrides that contradict each other are refused before they are merged
         claimed = {text for spec in specs for text in _rules(spec)}
         merged = {name: _without(spec, claimed) for name, spec in self.registries.items()}
-        seen: set[str] = set()
         for spec in specs:
-            if spec.name in seen:
-                raise ValueError(f"registry {spec.name}: the name is taken")
-            seen.add(spec.name)
-            base = merged.get(spec.name)
-            merged[spec.name] = spec if base is None else _merge(base, spec)
+            merged[spec.name] = _merge(merged.get(spec.name, RegistrySpec(spec.name)), spec)
         return self.build(tuple(merged.values()))
 
 

@@ -108,7 +108,7 @@ class Guard:
         self._private = parse_private_targets(policy.private_targets)
         self._own = frozenset((plain(ipaddress.ip_address(host)), port) for host, port in own)
         # A wildcard listener answers on all of 127.0.0.0/8, of which interfaces list one address.
-        self._own_loopback_ports = frozenset(port for ip, port in self._own if _is_loopback(ip))
+        self._own_loopback_ports = frozenset(port for ip, port in self._own if ip.is_loopback)
 
     def check_target(self, target: Target, classification: Classification) -> Refusal | None:
         """Why `target` may not be asked for, None where it may (its addresses are still to be checked)."""
@@ -120,7 +120,7 @@ class Guard:
             ports = ", ".join(str(port) for port in sorted(self._policy.ports))
             return Refusal("port", f"port {target.port} is not among policy.ports ({ports})")
         if classification.registry == UNLISTED and self._policy.unlisted == "deny":
-            return Refusal("unlisted", f"{host} belongs to no listed registry and policy.unlisted is deny")
+            return Refusal("unlisted", f"{host} belongs to no registry of the catalogue, and policy.unlisted is deny")
         return None
 
     def check_address(self, target: Target, ip: IPAddress) -> Refusal | None:
@@ -133,10 +133,10 @@ class Guard:
 
     def _refuse(self, target: Target, address: IPAddress, judged: IPAddress) -> Refusal | None:
         """Judge `address`, or the IPv4 address that it carries."""
-        if (judged, target.port) in self._own or (_is_loopback(judged) and target.port in self._own_loopback_ports):
+        if (judged, target.port) in self._own or (judged.is_loopback and target.port in self._own_loopback_ports):
             return Refusal("loop", f"{target} is Towline itself: a request through it would go round in circles")
         row = special(judged)
-        if row is None or row.kind is None or self._opens(target, judged, row.kind):
+        if row is None or self._opens(target, judged, row.kind):
             return None
         kind = row.kind if judged == address else AddressKind.EMBEDDED_V4
         return Refusal(kind.value, f"{_where(target, address, judged)} {row.what}{_advice(target, judged, row)}")
@@ -150,15 +150,12 @@ class Guard:
         return kind in _OPENED_FOR_HOSTS and any(pattern.matches(host) for pattern in self._private.hosts)
 
 
-def _is_loopback(ip: IPAddress) -> bool:
-    row = special(ip)
-    return row is not None and row.kind is AddressKind.LOOPBACK
-
-
 def _where(target: Target, address: IPAddress, judged: IPAddress) -> str:
     """The head of the sentence that ends in what the judged address is."""
-    where = f"{address} is" if target.ip is not None else f"{target.host} is at {address},"
-    return where if judged == address else f"{where} an address that carries {judged},"
+    if target.ip is not None:
+        return f"{address} is" if judged == address else f"{address} carries {judged},"
+    where = f"{target.host} is at {address},"
+    return where if judged == address else f"{where} which carries {judged},"
 
 
 def _advice(target: Target, judged: IPAddress, row: SpecialNetwork) -> str:
