@@ -1,0 +1,133 @@
+"""Where the configuration comes from, for every command alike.
+
+    1. -c FILE, or the environment's TOWLINE_CONFIG
+    2. $XDG_CONFIG_HOME/towline/towline.yaml (~/.config where that is not set), then /etc/towline/towline.yaml
+    3. none: zero configuration
+
+A file that is named must be there; of the places under 2 the first that holds one is taken.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from towline.errors import AdminError
+from towline.types import Address, Target, TargetError
+
+if TYPE_CHECKING:
+    from towline.config import Config  # pydantic is what `status` starts without
+
+ENVIRONMENT = "TOWLINE_CONFIG"
+FILE = Path("towline", "towline.yaml")
+DEFAULT_ADMIN: Address = ("127.0.0.1", 3129)
+"""Held equal to config.py's own by a test: taking it from there would cost `status` the import of pydantic."""
+
+_HINT = "hint: name the admin address with --admin HOST:PORT"
+
+config_option = click.option(
+    "-c",
+    "--config",
+    "path",
+    metavar="FILE",
+    envvar=ENVIRONMENT,
+    type=click.Path(path_type=Path),
+    help=f"The configuration file. Without it: {ENVIRONMENT}, the usual places, or zero configuration.",
+)
+
+
+def _parse_address(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Address | None:
+    if text is None:
+        return None
+    try:
+        target = Target.parse(text)
+    except TargetError as error:
+        raise click.BadParameter(f"{error} (as in 127.0.0.1:3129)") from None
+    return target.host, target.port
+
+
+def asking_options[F: Callable[..., Any]](command: F) -> F:
+    """The options of a command that asks the running Towline: `path`, `admin`, `as_json`."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print the JSON that the admin address gave."),
+        click.option(
+            "--admin", metavar="HOST:PORT", callback=_parse_address, help="The admin address, instead of the file's."
+        ),
+        config_option,
+    ):
+        command = option(command)
+    return command
+
+
+def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The configuration file: `path` where one was named, else the first usual place that holds one, else None."""
+    if path is not None:
+        return path
+    return next(filter(_is_present, _usual_places(environ)), None)
+
+
+def _usual_places(environ: Mapping[str, str]) -> Iterator[Path]:
+    base = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", ""), ".config"))
+    if base.is_absolute():  # the XDG base directory specification has relative paths ignored
+        yield base / FILE
+    yield Path("/etc") / FILE
+
+
+def _is_present(place: Path) -> bool:
+    """False only where there is nothing.
+
+    A place that may not be looked into counts: reading it will say so, where passing over it would let the defaults
+    silently take the place of a file that somebody wrote.
+    """
+    try:
+        place.lstat()
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError | NotADirectoryError)
+    return True
+
+
+def load(path: Path | None) -> Config:
+    """The configuration from `path` or the usual places, with what this machine offers. Raises ConfigError.
+
+    Sets up the log, with the file's `log` in the end; until that is known the default serves, since discovery speaks.
+    """
+    from towline import config
+    from towline.admin import log
+    from towline.net import discover
+
+    log.configure(config.LogPolicy())
+    loaded = config.load(find(path, os.environ), environ=os.environ, discovered=discover.routes(os.environ))
+    log.configure(loaded.log)
+    return loaded
+
+
+def admin_address(path: Path | None) -> Address:
+    """Where the running Towline is asked, as the configuration has it. Raises AdminError.
+
+    The file's `admin` key alone is read: other keys may name secrets that this user cannot read, or may have been
+    broken since the start.
+    """
+    file = find(path, os.environ)
+    if file is None:
+        return DEFAULT_ADMIN
+    import yaml
+
+    try:
+        document = yaml.safe_load(file.read_bytes())
+    except OSError as error:
+        raise AdminError(f"{file} cannot be read: {error.strerror}\n{_HINT}") from error
+    except yaml.YAMLError as error:
+        raise AdminError(f"{file} is not YAML: run `towline check`\n{_HINT}") from error
+    if not isinstance(document, dict) or "admin" not in document:
+        return DEFAULT_ADMIN
+    if document["admin"] is None:
+        raise AdminError(f"the admin side is off (`admin: null` in {file})\nhint: give `admin` an address and restart")
+    try:
+        target = Target.parse(str(document["admin"]))
+    except TargetError as error:
+        raise AdminError(f"{file}: admin: {error}\n{_HINT}") from error
+    return target.host, target.port

@@ -1,0 +1,55 @@
+"""`towline explain`: which route a target would take now, and why, in the words of the log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import click
+
+from towline.admin.text import escape
+from towline.cli.ask import ask, reading
+from towline.cli.configuration import admin_address, asking_options
+from towline.types import Address, Target, TargetError
+
+HTTPS = 443  # the port of a registry that was asked about without one
+MAX_LINE = 1024  # characters: a reason is the answer here and is not cut to the terminal's width
+
+
+def _parse_target(_ctx: click.Context, _param: click.Parameter, text: str) -> Target:
+    try:
+        return Target.parse(text, HTTPS)
+    except TargetError as error:
+        raise click.BadParameter(f"{error} (as in registry-1.docker.io or ghcr.io:443)") from None
+
+
+@click.command()
+@click.argument("target", metavar="HOST[:PORT]", callback=_parse_target)
+@asking_options
+def explain(target: Target, path: Path | None, admin: Address | None, *, as_json: bool) -> None:
+    """Say which route a host would get, and why. Asks the running Towline; the port is 443 where none is given."""
+    address = admin or admin_address(path)
+    answer = ask(address, f"/api/v1/explain?{urlencode({'host': target.authority})}")
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+        return
+    with reading(address):
+        lines = [escape(line, MAX_LINE) for line in _lines(answer)]
+    click.echo("\n".join(lines))
+
+
+def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("target", "registry", "role", "rule", "refused", "why"):
+        if answer[key]:
+            yield f"{key:<9} {answer[key]}"
+    names = [entry["route"] for entry in (*answer["candidates"], *answer["excluded"])]
+    column = max(map(len, names), default=0)
+    for place, candidate in enumerate(answer["candidates"], start=1):
+        seconds = f"{candidate['expected_seconds']:.2f} s"
+        yield f"{place:>2}. {candidate['route']:<{column}}  {seconds:>8}  {candidate['reason']}"
+        yield f"{'':<{column + 16}}{candidate['description']}"
+    for route in answer["excluded"]:
+        yield f"  - {route['route']:<{column}}  {'left out':>8}  {route['reason']}"

@@ -1,0 +1,24 @@
+"""The admin side on a real loopback port."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.web.fakes import FakeRunning
+
+from towline.admin.serve import AdminServer
+
+
+@pytest.fixture
+def running() -> FakeRunning:
+    """What the server under test shows."""
+    return FakeRunning()
+
+
+@pytest.fixture
+async def server(running: FakeRunning) -> AsyncIterator[AdminServer]:
+    """An AdminServer on a free port."""
+    server = AdminServer.start(running, ("127.0.0.1", 0))
+    yield server
+    await server.stop()
