@@ -1,0 +1,99 @@
+"""A container image made from scratch: layers of random bytes, pushed by the registry's own API.
+
+The layers are gzip with stored blocks: every client takes them, and 128 MiB are made in a second.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.client
+import io
+import json
+import platform
+import random
+import tarfile
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
+LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # uname's word -> the image specification's
+
+CREATED = "2024-01-01T00:00:00Z"  # fixed, so that the digest is the same in every run
+
+
+def digest_of(data: bytes) -> str:
+    """The content's name, as registries write it."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image ready to push: the manifest's bytes and every blob that it names, by digest."""
+
+    repository: str
+    tag: str
+    manifest: bytes = field(repr=False)
+    blobs: dict[str, bytes] = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """What a client that pulled it must report."""
+        return digest_of(self.manifest)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all blobs: the least that a pull into an empty store moves."""
+        return sum(len(blob) for blob in self.blobs.values())
+
+
+def make_image(repository: str, tag: str, *, layers: int, layer_bytes: int) -> Image:
+    """An image of `layers` layers, each one file of `layer_bytes` random bytes, for this machine's architecture."""
+    tars = [_layer(number, layer_bytes) for number in range(layers)]
+    blobs = [gzip.compress(tar, compresslevel=0, mtime=0) for tar in tars]
+    platform_of = {"architecture": ARCHITECTURES[platform.machine()], "os": "linux"}
+    root = {"type": "layers", "diff_ids": [digest_of(tar) for tar in tars]}
+    history = [{"created": CREATED, "created_by": f"layer {number}"} for number in range(layers)]
+    settings = {**platform_of, "created": CREATED, "config": {}, "rootfs": root, "history": history}
+    config = json.dumps(settings).encode()
+    manifest: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": _descriptor(CONFIG_TYPE, config),
+        "layers": [_descriptor(LAYER_TYPE, blob) for blob in blobs],
+    }
+    return Image(repository, tag, json.dumps(manifest).encode(), {digest_of(blob): blob for blob in [config, *blobs]})
+
+
+def push(image: Image, connection: http.client.HTTPConnection) -> None:
+    """Put the image into the registry at the other end (distribution specification, "Pushing")."""
+    for digest, blob in image.blobs.items():
+        location = urlsplit(_send(connection, "POST", f"/v2/{image.repository}/blobs/uploads/", b"", 202))
+        _send(connection, "PUT", f"{location.path}?{location.query}&digest={digest}", blob, 201)
+    _send(connection, "PUT", f"/v2/{image.repository}/manifests/{image.tag}", image.manifest, 201)
+
+
+def _send(connection: http.client.HTTPConnection, method: str, path: str, body: bytes, expected: int) -> str:
+    kind = MANIFEST_TYPE if "/manifests/" in path else "application/octet-stream"
+    connection.request(method, path, body, {"Content-Type": kind})
+    answer = connection.getresponse()
+    text = answer.read()
+    if answer.status != expected:
+        raise AssertionError(f"the registry answered {answer.status} to {method} {path}: {text[:500]!r}")
+    return answer.getheader("Location", "")
+
+
+def _layer(number: int, size: int) -> bytes:
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as archive:
+        entry = tarfile.TarInfo(f"cargo-{number}.bin")
+        entry.size = size
+        archive.addfile(entry, io.BytesIO(random.Random(number).randbytes(size)))
+    return sink.getvalue()
+
+
+def _descriptor(kind: str, data: bytes) -> dict[str, str | int]:
+    return {"mediaType": kind, "size": len(data), "digest": digest_of(data)}

@@ -1,0 +1,96 @@
+"""A bad best route costs a pull nothing but a moment, and when nothing works the user is told so in one line."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.e2e.conftest import StartTowline
+from tests.e2e.rig.clients import ContainerClient
+from tests.e2e.rig.image import Image
+from tests.e2e.rig.registry import API_HOST
+from tests.e2e.rig.routes import Witnesses
+from tests.e2e.rig.towline import PROXY_ADDRESS
+from tests.e2e.rig.world import DEFAULT_LINK, INTERFACE_LINK, LINKS, Fault, World
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+
+# `vpn` ranks first: `direct` is handicapped by a second.
+VPN_FIRST: dict[str, Any] = {"vpn": {"interface": INTERFACE_LINK}, "direct": {"cost": 1.0}}
+
+ATTEMPT_DELAY = 0.25  # seconds, failover.attempt_delay (RFC 8305 section 5)
+SLACK = 0.5  # seconds for a busy two-core machine
+CONNECTS = 5
+
+
+def connect_seconds(world: World) -> float:
+    """Time from sending a CONNECT to having its 200."""
+    with world.near.connect(PROXY_ADDRESS, timeout=20) as sock:
+        began = time.monotonic()
+        sock.sendall(f"CONNECT {API_HOST}:443 HTTP/1.1\r\nHost: {API_HOST}:443\r\n\r\n".encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            received = sock.recv(4096)
+            assert received, head
+            head += received
+        took = time.monotonic() - began
+    assert re.match(rb"HTTP/1\.[01] 200 ", head), head
+    return took
+
+
+@pytest.mark.parametrize("kind", ["refuse", "swallow"])
+def test_pull_survives_a_bad_best_route(
+    kind: Fault,
+    world: World,
+    client: Callable[[str], ContainerClient],
+    image: Image,
+    start_towline: StartTowline,
+    witnesses: Witnesses,
+) -> None:
+    """The pull goes over the next route, and the log says why it did not take the best one."""
+    towline = start_towline(VPN_FIRST)
+    with world.fault(kind, INTERFACE_LINK):
+        assert client("skopeo").pull() == image.digest
+        tunnels = towline.finish()
+    assert {tunnel["route"] for tunnel in tunnels} == {"direct"}
+    assert all(tunnel["why"] for tunnel in tunnels)
+    assert "vpn" in tunnels[0]["why"]
+    # The bad route was really tried: its link saw the SYN.
+    assert set(witnesses.seen()) == {DEFAULT_LINK, INTERFACE_LINK}
+
+
+@pytest.mark.parametrize("kind", ["refuse", "swallow"])
+def test_a_bad_best_route_costs_at_most_the_attempt_delay(
+    kind: Fault, world: World, start_towline: StartTowline, record_property: Callable[[str, object], None]
+) -> None:
+    """The slowest CONNECT beside a bad best route takes at most the attempt delay more than the usual healthy one."""
+    with start_towline(VPN_FIRST) as towline:
+        healthy = [connect_seconds(world) for _ in range(CONNECTS)]
+        assert {tunnel["route"] for tunnel in towline.finish()} == {"vpn"}
+    start_towline(VPN_FIRST)
+    with world.fault(kind, INTERFACE_LINK):
+        faulty = [connect_seconds(world) for _ in range(CONNECTS)]
+    record_property("healthy_seconds", [round(seconds, 4) for seconds in healthy])
+    record_property("faulty_seconds", [round(seconds, 4) for seconds in faulty])
+    assert max(faulty) <= statistics.median(healthy) + ATTEMPT_DELAY + SLACK
+
+
+@pytest.mark.parametrize("kind", ["refuse", "swallow"])
+def test_docker_shows_why_no_route_worked(
+    kind: Fault, world: World, client: Callable[[str], ContainerClient], start_towline: StartTowline
+) -> None:
+    """With every route dead, `docker pull` prints Towline's own line: each route, how it ended, and what to run."""
+    start_towline(VPN_FIRST)
+    with world.fault(kind, *LINKS):
+        failed = client("docker").try_pull()
+    assert failed.returncode != 0
+    phrase = re.search(r"towline: no route to .*", failed.stderr)
+    assert phrase, failed.stderr
+    assert len(phrase[0]) < 200
+    how = {"refuse": "refused", "swallow": "timeout"}[kind]
+    pattern = rf"towline: no route to {API_HOST} \(vpn: {how}.*; direct: {how}.*\) - towline explain {API_HOST}"
+    assert re.fullmatch(pattern, phrase[0])
