@@ -1,20 +1,26 @@
 """Runs a race: performs the commands of core/race.py with real dials.
 
-The racer owns every dial and every socket of the race. The winner is taken out last; whatever else is open or under way
-when `race` returns, raises or is cancelled has been closed by then.
+The racer owns every dial and every socket of the race. The winner is taken out last; whatever else was open or under
+way has been closed when `race` returns, raises or is cancelled.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
 
 from towline.core.policy import FailoverPolicy
 from towline.core.race import Cancel, Command, Dial, Finish, Race, Wake
 from towline.errors import DialError, NoRoute
 from towline.net.dialer import Dialed, Dialer
 from towline.types import Attempt, Blame, OutcomeKind, Phase, Ranking
+
+log = structlog.get_logger("towline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +32,6 @@ class Won:
     attempts: tuple[Attempt, ...]
 
 
-@dataclass(slots=True)
-class _Dials:
-    """The dials under way, each a task of this race."""
-
-    tasks: dict[str, asyncio.Task[Dialed]] = field(default_factory=dict)
-
-    def route_of(self, task: asyncio.Task[Dialed]) -> str:
-        return next(route for route, known in self.tasks.items() if known is task)
-
-    async def close(self) -> None:
-        """Cancel what runs and close what was established meanwhile."""
-        for task in self.tasks.values():
-            task.cancel()
-        for result in await asyncio.gather(*self.tasks.values(), return_exceptions=True):
-            if isinstance(result, Dialed):
-                result.close()
-        self.tasks.clear()
-
-
 async def race(ranking: Ranking, dialers: Mapping[str, Dialer], policy: FailoverPolicy) -> Won:
     """Dial `ranking.target` over its candidates until one route is established end to end.
 
@@ -52,43 +39,97 @@ async def race(ranking: Ranking, dialers: Mapping[str, Dialer], policy: Failover
     """
     loop = asyncio.get_running_loop()
     machine = Race(ranking.candidates, policy, budget=policy.budget(ranking.classification.role))
-    dials = _Dials()
-    try:
+    async with _Dials() as dials:
         commands = machine.begin(now=loop.time())
         while True:
             wake_at = machine.deadline
             for command in commands:
                 match command:
                     case Dial(route, deadline):
-                        dial = dialers[route].dial(ranking.target, deadline=deadline)
-                        dials.tasks[route] = loop.create_task(dial, name=f"dial {ranking.target} over {route}")
+                        dials.start(route, dialers[route].dial(ranking.target, deadline=deadline))
                     case Cancel(route):
-                        dials.tasks[route].cancel()
+                        dials.cancel(route)
                     case Wake(at):
                         wake_at = at
                     case Finish(None):
                         raise NoRoute(ranking.target, machine.attempts, ranking.excluded)
                     case Finish(str(winner)):
-                        return Won(winner, dials.tasks.pop(winner).result(), machine.attempts)
+                        await dials.cancelled()
+                        return Won(winner, dials.take(winner), machine.attempts)
             commands = await _next_commands(machine, dials, wake_at)
-    finally:
-        await dials.close()
 
 
 async def _next_commands(machine: Race, dials: _Dials, wake_at: float) -> list[Command]:
     """Wait for a dial to end or the wake-up time to come, and tell the machine."""
-    loop = asyncio.get_running_loop()
-    timeout = max(0.0, wake_at - loop.time())
-    done, _ = await asyncio.wait(dials.tasks.values(), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-    if not done:
-        return machine.woken(now=loop.time())
-    task = next(iter(done))
-    route = dials.route_of(task)
-    error = task.exception()
+    route = await dials.first_ended(until=wake_at)
+    now = asyncio.get_running_loop().time()
+    if route is None:
+        return machine.woken(now=now)
+    error = dials.error(route)
     if error is None:
-        return machine.established(route, now=loop.time())
-    del dials.tasks[route]
-    if not isinstance(error, DialError):  # a bug in a dialer: the race goes on over the other routes, and it is shown
-        error = DialError(OutcomeKind.LOCAL, Phase.CONNECT, Blame.LOCAL, f"internal error: {error!r}")
-    began = machine.began_at(route)
-    return machine.failed(route, error.outcome(loop.time() - began), now=loop.time())
+        return machine.established(route, now=now)
+    return machine.failed(route, error.outcome(now - machine.began_at(route)), now=now)
+
+
+class _Dials:
+    """The dials of one race, each a task. Leaving the block ends all that were not taken out."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, asyncio.Task[Dialed]] = {}  # by route, in the order in which they began
+        self._cancelled: list[asyncio.Task[Dialed]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        for route in list(self._running):
+            self.cancel(route)
+        await self.cancelled()
+
+    def start(self, route: str, dial: Coroutine[Any, Any, Dialed]) -> None:
+        """Begin a dial."""
+        self._running[route] = asyncio.get_running_loop().create_task(dial, name=f"dial over {route}")
+
+    async def first_ended(self, *, until: float) -> str | None:
+        """The route of a dial that has ended, of several the one begun first; None when `until` comes before."""
+        timeout = max(0.0, until - asyncio.get_running_loop().time())
+        await asyncio.wait(self._running.values(), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        return next((route for route, task in self._running.items() if task.done()), None)
+
+    def error(self, route: str) -> DialError | None:
+        """Why an ended dial failed, which is then forgotten; None where it was established."""
+        task = self._running[route]
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None:
+            return None
+        del self._running[route]
+        if isinstance(error, DialError):
+            return error
+        # A bug in a dialer, or in a library that lets a CancelledError of its own escape. The race goes on without it.
+        log.error("dial_crashed", route=route, exc_info=error)
+        return DialError(OutcomeKind.LOCAL, Phase.CONNECT, Blame.LOCAL, f"internal error: {type(error).__name__}")
+
+    def take(self, route: str) -> Dialed:
+        """Hand out an established connection, the receiver's from here on."""
+        return self._running.pop(route).result()
+
+    def cancel(self, route: str) -> None:
+        """End a dial and close what it established meanwhile, by callback: that no second cancellation can prevent."""
+        task = self._running.pop(route)
+        if task.done():
+            _close(task)
+        else:
+            task.cancel()
+            task.add_done_callback(_close)
+            self._cancelled.append(task)
+
+    async def cancelled(self) -> None:
+        """Wait until the cancelled dials have ended. Where none is left this is no point of suspension."""
+        if pending := [task for task in self._cancelled if not task.done()]:
+            await asyncio.wait(pending)
+
+
+def _close(dial: asyncio.Task[Dialed]) -> None:
+    """Close the connection of an ended dial that nobody wants any more."""
+    if not dial.cancelled() and dial.exception() is None:
+        dial.result().close()
