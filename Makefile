@@ -1,0 +1,97 @@
+# Towline's commands. Each works on a fresh machine: it first installs what it needs into .venv, once.
+#
+# Written for GNU make 3.81, which macOS has, and later. Versions and hashes come from two files, because running needs
+# little more than half of what testing does (152 of 272 MB, 14 of 25 s on two cores with nothing cached):
+#
+#     constraints.txt       what Towline runs on, and the build backend that installs it
+#     constraints-dev.txt   the same, and the tools and libraries of the tests
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON := $(BIN)/python
+PIP := $(PYTHON) -m pip --quiet --disable-pip-version-check
+
+# A part of `make test` begins with its name and the time, so that a log shows what took how long.
+headline = @printf '\n== %s  %s\n' "$$(date +%T)" '$@'
+
+# hypothesis's own profile for CI: the same examples in every run, and no deadline that a busy machine could miss.
+PYTEST := -m pytest --hypothesis-profile=ci
+
+.NOTPARALLEL:
+.PHONY: help install run test check bench format clean lock lint unit core-coverage e2e packages
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+
+install: $(VENV)/.run ## install Towline and what it runs on into .venv
+
+run: $(VENV)/.run ## run Towline, with TOWLINE_CONFIG=FILE or ARGS="-c FILE" or zero configuration
+	@exec $(BIN)/towline run $(ARGS)
+
+test: check unit core-coverage e2e ## every check and test; installs the Debian packages they need where it may
+
+check: $(VENV)/.dev ## format, lint, types, layers, and the rules of tools/tree.py
+	$(headline)
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --quiet --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(PYTHON) tools/tree.py
+	$(PIP) check
+
+unit: $(VENV)/.dev ## the tests that need no root and no daemons, with coverage
+	$(headline)
+	$(PYTHON) -m coverage run $(PYTEST) -p tests.core_coverage --ignore=tests/e2e $(ARGS)
+	$(PYTHON) -m coverage report
+
+core-coverage: $(VENV)/.dev ## after `make unit`: each module of the core is covered whole by its own tests
+	$(headline)
+	$(PYTHON) -m tests.core_coverage
+
+e2e: $(VENV)/.dev packages ## pulls by real clients through real proxies (root, Debian's packages)
+	$(headline)
+	$(PYTHON) $(PYTEST) tests/e2e $(ARGS)
+
+packages: ## the Debian packages that the end-to-end tests use
+	$(headline)
+	@sed 's/#.*//' tests/debian-packages.txt | xargs tools/debian-packages
+
+bench: $(VENV)/.dev ## measure, on loopback
+	$(headline)
+	@for file in tests/bench/[a-z]*.py; do $(PYTHON) -m "tests.bench.$$(basename "$$file" .py)" $(ARGS) || exit; done
+
+format: $(VENV)/.dev ## format, and fix what ruff can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean: ## remove .venv and all that the tools leave behind
+	rm -rf $(VENV) .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find addons src tests tools -name __pycache__ -prune -exec rm -rf {} +
+
+# uv, because pip-compile pins for the platform it runs on only. hatchling and editables install Towline itself.
+LOCK := printf 'hatchling\neditables\n' | UV_CUSTOM_COMPILE_COMMAND='make lock' \
+	$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes $(ARGS)
+
+lock: $(VENV)/lock/bin/uv ## pin anew what pyproject.toml asks for (ARGS=--upgrade: everything to its newest version)
+	$(LOCK) --output-file constraints.txt pyproject.toml -
+	$(LOCK) --output-file constraints-dev.txt --constraint constraints.txt --group dev pyproject.toml -
+
+$(VENV)/lock/bin/uv: $(VENV)/.python
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip --quiet --disable-pip-version-check install 'uv >=0.9,<1'
+
+# Stamps: empty files that say when a step was done. The environment's own files are as old as their packages.
+$(VENV)/.python:
+	tools/make-venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.python constraints.txt pyproject.toml
+	@echo 'Installing what Towline runs on into $(VENV)'
+	@$(PIP) install --require-hashes --requirement constraints.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run constraints-dev.txt
+	@echo 'Installing what the tests need into $(VENV)'
+	@$(PIP) install --require-hashes --requirement constraints-dev.txt
+	@touch $@
