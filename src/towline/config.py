@@ -1,0 +1,139 @@
+"""The configuration: one YAML file to one frozen value, or every problem with it at once.
+
+    load(path) -> parse(text) -> config_yaml     text to plain data with the line of every key
+                                 config_keys     types, bounds, defaults (config_values: addresses, names, proxies)
+                                 config_checks   what keys mean for each other
+                                 config_routes   routes with their passwords and CA bundles
+                              -> Config
+
+Everything after this module works with values that cannot be wrong any more. config/towline.yaml shows every key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from towline.catalogue import load_catalogue
+from towline.config_checks import DIRECT, check, leads_home
+from towline.config_keys import DEFAULT_ADMIN, DEFAULT_LISTEN, FileKeys, LogPolicy, RouteKeys
+from towline.config_routes import route_spec
+from towline.config_validate import validate
+from towline.config_yaml import MAX_BYTES, Document, read, too_long
+from towline.core.classify import RegistrySpec
+from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, TargetPolicy
+from towline.errors import ConfigError, Problem
+from towline.types import Address, RouteSpec
+
+__all__ = ["DEFAULT_ADMIN", "DEFAULT_LISTEN", "Config", "LogPolicy", "load", "parse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration that can be used as it is."""
+
+    path: str | None
+    """The file it came from; None for zero configuration."""
+    listen: tuple[Address, ...]
+    """Where the proxy listens: IP addresses in canonical form."""
+    admin: Address | None
+    """Where the admin side listens; None is off."""
+    routes: tuple[RouteSpec, ...]
+    """Every route in the file's order, the disabled ones too."""
+    registries: tuple[RegistrySpec, ...]
+    """The operator's registries, to be laid over the built-in catalogue (Catalogue.with_overrides)."""
+    policy: TargetPolicy
+    access: AccessPolicy
+    failover: FailoverPolicy
+    limits: LimitsPolicy
+    log: LogPolicy
+
+
+def load(path: Path | None, *, environ: Mapping[str, str], discovered: Sequence[RouteSpec]) -> Config:
+    """The configuration in the file at `path`, or for None the default of every key.
+
+    `discovered` are the routes that the machine offers (net/discover.py): they and a plain `direct` serve where the
+    file has no `routes`. `environ` is where `password_env` looks. Raises ConfigError with every problem.
+    """
+    if path is None:
+        config = parse("{}", place="default", base=Path(), environ=environ, discovered=discovered)
+        return dataclasses.replace(config, path=None)
+    return parse(_read(path), place=str(path), base=path.absolute().parent, environ=environ, discovered=discovered)
+
+
+def parse(text: str, *, place: str, base: Path, environ: Mapping[str, str], discovered: Sequence[RouteSpec]) -> Config:
+    """The configuration in `text`; `place` names it in problems, `base` is the folder that its file names start from.
+
+    As `load` otherwise. Raises ConfigError with every problem, in the order of the file.
+    """
+    document = read(text, place=place)
+    keys, problems = validate(document)
+    problems += document.problems
+    if keys.routes is None:
+        routes = _offered(discovered, keys)
+    else:
+        routes, faults = _configured(keys.routes, document, base, environ)
+        problems += faults
+    names = {spec.name for spec in routes} | document.names("routes")
+    problems += check(keys, document, routes=names, builtin=load_catalogue().registries)
+    if problems:
+        raise ConfigError(sorted(problems, key=_line))
+    return Config(
+        path=place,
+        listen=keys.listen,
+        admin=keys.admin,
+        routes=_with_direct(routes, keys),
+        registries=tuple(RegistrySpec(name, **dict(entry)) for name, entry in (keys.registries or {}).items()),
+        policy=TargetPolicy(**dict(keys.policy)),
+        access=AccessPolicy(**dict(keys.access)),
+        failover=FailoverPolicy(**dict(keys.failover)),
+        limits=LimitsPolicy(**dict(keys.limits)),
+        log=LogPolicy(**dict(keys.log)),
+    )
+
+
+def _offered(discovered: Sequence[RouteSpec], keys: FileKeys) -> tuple[RouteSpec, ...]:
+    """Direct and what the machine offers, less the proxy that is Towline: a laptop's HTTPS_PROXY may point here."""
+    others = (spec for spec in discovered if spec.proxy is None or not leads_home(spec.proxy, keys.listen))
+    return RouteSpec(DIRECT, origin="default"), *others
+
+
+def _configured(
+    entries: Mapping[str, RouteKeys], document: Document, base: Path, environ: Mapping[str, str]
+) -> tuple[tuple[RouteSpec, ...], list[Problem]]:
+    specs: list[RouteSpec] = []
+    problems: list[Problem] = []
+    for name, entry in entries.items():
+        spec, faults = route_spec(name, entry, base=base, environ=environ)
+        specs.append(spec)
+        problems += (document.problem(("routes", name, key), error.message, error.hint) for key, error in faults)
+    return tuple(specs), problems
+
+
+def _with_direct(routes: tuple[RouteSpec, ...], keys: FileKeys) -> tuple[RouteSpec, ...]:
+    """The routes, and one for unlisted targets where they go direct and no route of that name says how."""
+    if keys.policy.unlisted != DIRECT or any(spec.name == DIRECT for spec in routes):
+        return routes
+    return *routes, RouteSpec(DIRECT, registries=(), origin="implicit: for unlisted targets only")
+
+
+def _line(problem: Problem) -> int:
+    return int(problem.place.rpartition(":")[2])
+
+
+def _read(path: Path) -> str:
+    """The text of the file. Raises ConfigError."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError([Problem(str(path), "", f"cannot be read: {error.strerror}")]) from None
+    if len(raw) > MAX_BYTES:
+        raise ConfigError([too_long(str(path))])
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Problem(f"{path}:{line}", "", "not UTF-8 text", "save the file as UTF-8")]) from None

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+
+import pytest
+
+from towline import config_values as values
+from towline.config_values import Invalid, Proxy, nearest
+from towline.types import RouteKind
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "value"),
+    [
+        (values.listen_address, "127.0.0.1:3128", ("127.0.0.1", 3128)),
+        (values.listen_address, "[::1]:3128", ("::1", 3128)),
+        (values.listen_address, "[0:0:0:0:0:0:0:1]:65535", ("::1", 65535)),
+        (values.listen_address, "0.0.0.0:1", ("0.0.0.0", 1)),
+        (values.proxy, "http://proxy.corp.example:3128", Proxy(RouteKind.HTTP, ("proxy.corp.example", 3128))),
+        (values.proxy, "HTTPS://Proxy.Corp.Example:443/", Proxy(RouteKind.HTTPS, ("proxy.corp.example", 443))),
+        (values.proxy, "socks5://[fd00::7]:1080", Proxy(RouteKind.SOCKS5, ("fd00::7", 1080))),
+        (values.proxy, "socks5h://127.0.0.1:7890", Proxy(RouteKind.SOCKS5H, ("127.0.0.1", 7890))),
+        (values.source_address, "10.20.0.7", ipaddress.ip_address("10.20.0.7")),
+        (values.source_address, "fd00::7", ipaddress.ip_address("fd00::7")),
+        (values.network, "10.0.0.0/8", ipaddress.ip_network("10.0.0.0/8")),
+        (values.network, "10.0.0.5", ipaddress.ip_network("10.0.0.5/32")),
+        (values.network, "::1", ipaddress.ip_network("::1/128")),
+        (values.interface, "wg0", "wg0"),
+        (values.interface, "fifteen-bytes-1", "fifteen-bytes-1"),
+        (values.host_pattern, "Registry.Corp.Example.", "registry.corp.example"),
+        (values.host_pattern, "*.corp.example", "*.corp.example"),
+        (values.private_target, "10.0.0.0/8", "10.0.0.0/8"),
+        (values.private_target, "*.corp.example", "*.corp.example"),
+        (values.name, "direct", "direct"),
+        (values.name, "0-a_b", "0-a_b"),
+        (values.name, "x" * 32, "x" * 32),
+        (values.registry_name, "dockerhub", "dockerhub"),
+    ],
+)
+def test_text_becomes_a_value(parse: Callable[[str], object], text: str, value: object) -> None:
+    """Well-formed text is the value that it stands for, in canonical form."""
+    assert parse(text) == value
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "said"),
+    [
+        (values.listen_address, "3128", "expected ADDRESS:PORT"),
+        (values.listen_address, ":3128", "expected ADDRESS:PORT"),
+        (values.listen_address, "*:3128", "expected ADDRESS:PORT"),
+        (values.listen_address, "::1:3128", "expected ADDRESS:PORT"),
+        (values.listen_address, "127.0.0.1", "expected ADDRESS:PORT"),
+        (values.listen_address, "127.0.0.1:0", "expected ADDRESS:PORT"),
+        (values.listen_address, "127.0.0.1:65536", "expected ADDRESS:PORT"),
+        (values.listen_address, "127.1:3128", "expected ADDRESS:PORT"),
+        (values.listen_address, "localhost:3128", "127.0.0.1:PORT and [::1]:PORT"),
+        (values.proxy, "proxy.corp.example:3128", "SCHEME://HOST:PORT"),
+        (values.proxy, "ftp://proxy.corp.example:21", "http, https, socks5, socks5h"),
+        (values.proxy, "direct://proxy.corp.example:21", "http, https, socks5, socks5h"),
+        (values.proxy, "http://proxy.corp.example", "SCHEME://HOST:PORT"),
+        (values.proxy, "http://proxy.corp.example:3128/path", "SCHEME://HOST:PORT"),
+        (values.proxy, "http://proxy.corp.example:3128?x", "SCHEME://HOST:PORT"),
+        (values.proxy, "http://user:hunter2@proxy.corp.example:3128", "use username and password_file"),
+        (values.proxy, "user:hunter2@proxy.corp.example:3128", "use username and password_file"),
+        (values.proxy, "http://hunter2:x:y", "SCHEME://HOST:PORT"),
+        (values.source_address, "hunter2", "an IP address of this machine"),
+        (values.source_address, "10.0.0.0/8", "an IP address of this machine"),
+        (values.source_address, "0.0.0.0", "belongs to no interface"),
+        (values.source_address, "ff02::1", "belongs to no interface"),
+        (values.network, "hunter2", "expected a network"),
+        (values.network, "10.0.0.0/33", "expected a network"),
+        (values.network, "10.0.0.5/8", "the network is 10.0.0.0/8"),
+        (values.network, "fd00::5/8", "the network is fd00::/8"),
+        (values.interface, "", "1 to 15 bytes"),
+        (values.interface, "sixteen-bytes-12", "1 to 15 bytes"),
+        (values.interface, "éééééééé", "1 to 15 bytes"),
+        (values.interface, "..", "cannot be the name"),
+        (values.interface, "a/b", "cannot be the name"),
+        (values.interface, "eth0:1", "cannot be the name"),
+        (values.interface, "wg 0", "cannot be the name"),
+        (values.host_pattern, "https://hunter2", "is not a host pattern"),
+        (values.host_pattern, "a*b*.hunter2", "has more than one *"),
+        (values.host_pattern, "hunter2.*", "leaves the last label open"),
+        (values.host_pattern, "10.0.0.0/8", "is not a host pattern"),
+        (values.private_target, "10.0.0.5/8", "write 10.0.0.0/8"),
+        (values.private_target, "hunter2/8", "is not a network"),
+        (values.private_target, "169.254.169.254", "no policy opens it"),
+        (values.name, "", "a name is 1 to 32"),
+        (values.name, "Direct", "a name is 1 to 32"),
+        (values.name, "-x", "a name is 1 to 32"),
+        (values.name, "x" * 33, "a name is 1 to 32"),
+        (values.name, "x\n", "a name is 1 to 32"),
+        (values.registry_name, "unlisted", "choose another name"),
+        (values.registry_name, "Corp", "a name is 1 to 32"),
+    ],
+)
+def test_bad_text_is_explained_without_repeating_it(parse: Callable[[str], object], text: str, said: str) -> None:
+    """What cannot be used is said in words, with what to write instead, and never with the text itself."""
+    with pytest.raises(Invalid) as caught:
+        parse(text)
+
+    explanation = f"{caught.value.message}\n{caught.value.hint}"
+    assert said in explanation
+    assert "hunter2" not in explanation
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "hint"),
+    [
+        ("usrname", ["username", "proxy"], "did you mean username?"),
+        ("zzz", ["username", "proxy"], "known: proxy, username"),
+        ("zzz", [], ""),
+        ("zzz", [f"a{n}" for n in range(13)], ""),
+    ],
+)
+def test_nearest_names_the_word_that_was_meant(word: str, known: list[str], hint: str) -> None:
+    """A near miss is answered with the word, anything else with the words there are where they are few."""
+    assert nearest(word, known) == hint
