@@ -14,7 +14,7 @@ import psutil
 import structlog
 
 from towline import __version__
-from towline.catalogue import builtin
+from towline.catalogue import load_catalogue
 from towline.config import Config
 from towline.core.classify import Catalogue
 from towline.core.guard import Guard
@@ -57,7 +57,7 @@ class Service:
         loop = asyncio.get_running_loop()
         self._clock = loop.time
         self._config = config
-        self._catalogue: Catalogue = builtin().with_overrides(config.registries)
+        self._catalogue: Catalogue = load_catalogue().with_overrides(config.registries)
         self._guard = Guard(config.policy, own=frozenset())
         self._own_ports = frozenset(port for _, port in _listeners(config))
         self._resolver = SystemResolver()

@@ -11,11 +11,12 @@ from towline.cli.configuration import config_option, load
 
 @click.command()
 @config_option
-@click.pass_context
-def run(ctx: click.Context, path: Path | None) -> None:
+def run(path: Path | None) -> None:
     """Run the proxy. SIGTERM or SIGINT ends it: open tunnels get limits.drain seconds to end by themselves."""
     config = load(path)
 
-    from towline.proxy import master
+    import asyncio
 
-    ctx.exit(master.run(config))
+    from towline.cli.compose import serve
+
+    asyncio.run(serve(config))

@@ -26,6 +26,10 @@ class TowlineAddon:
     def __init__(self, service: Service) -> None:
         self._service = service
 
+    def running(self) -> None:
+        """The listeners are open."""
+        self._service.started()
+
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         """Take every connection to an HTTP proxy mode, also where another addon has chosen before."""
         if isinstance(nextlayer.context.layers[-1], modes.HttpProxy):

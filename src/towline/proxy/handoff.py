@@ -7,7 +7,7 @@ each of them, so that a new mitmproxy or Python fails there first:
     StreamReader._waiter                                           set only while read() waits on an empty buffer
 
 mitmproxy's reading task stays blocked in read() for the tunnel's life and costs nothing. The transport keeps the
-original descriptor: closing it at the end makes that task see EOF, and mitmproxy's own bookkeeping closes the connection.
+original descriptor: closing it at the end makes that task see EOF, and mitmproxy's own bookkeeping closes the rest.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class HeldClient:
 
     async def _quiesce(self) -> None:
         """Pause the transport and let mitmproxy's task use up what its StreamReader holds."""
-        transport = cast(asyncio.Transport, self._writer.transport)  # of a socket: both directions
+        transport = cast("asyncio.Transport", self._writer.transport)  # of a socket: both directions
         for _ in range(MAX_TURNS):
             if self._inbox.closed or transport.is_closing():
                 raise ClientLeft

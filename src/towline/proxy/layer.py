@@ -1,15 +1,16 @@
 """Towline's layer in mitmproxy's stack: it reads the request head, asks for the request to be served, and steps aside.
 
 It stands where mitmproxy's HTTP layer would (right below the proxy mode), so that stock HTTP never runs: no unbounded
-head, no second request after a rejected CONNECT, no dial of its own. Sans-I/O, like every layer: events in, commands out.
+head, no second request after a rejected CONNECT, no dial of its own. Sans-I/O, like every layer: events in, commands
+out.
 
     DataReceived ...   HeadReader until the head is whole or refused
                        -> TowlineRequestHook, not blocking: the addon serves the request in that hook's task
     DataReceived ...   kept in the inbox: bytes that mitmproxy had read before the connection was detached
     ConnectionClosed   told to the inbox: a client that closes before its answer has left
 
-The end of a served request comes back as ConnectionClosed too: the serving side closes the transport, and mitmproxy's own
-bookkeeping does the rest.
+The end of a served request comes back as ConnectionClosed too: the serving side closes the transport, and mitmproxy's
+own bookkeeping does the rest.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A lean mitmproxy Master around the addon: its listeners, and the signals that end it.
 
-Only what a tunnel needs is loaded (Core, Proxyserver, NextLayer, and ours): none of mitmproxy's features, no CA, no file.
+Only what a tunnel needs is loaded (Core, Proxyserver, NextLayer, ours): none of mitmproxy's features, no CA, no file.
 SIGTERM or SIGINT drains; a second one ends what is still open, with FIN.
 """
 
@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import errno
 import signal
+from collections.abc import Sequence
 
 import structlog
 from mitmproxy import master, options
 from mitmproxy.addons import core, next_layer, proxyserver
 from mitmproxy.proxy.mode_servers import ServerInstance
 
-from towline.config import Config
+from towline.errors import ListenError
 from towline.proxy.addon import TowlineAddon
 from towline.proxy.mode import TowlineMode, mode_for
 from towline.service import Service
+from towline.types import Address
 
 log = structlog.get_logger("towline")
 
@@ -26,15 +28,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-class ListenError(Exception):
-    """A listener could not be opened; the text names the address and the reason."""
-
-
 class LeanMaster(master.Master):
     """Runs one Service until it is told to stop."""
 
-    def __init__(self, service: Service, config: Config) -> None:
-        super().__init__(options.Options(mode=[mode_for(address) for address in config.listen]))
+    def __init__(self, service: Service, listen: Sequence[Address]) -> None:
+        super().__init__(options.Options(mode=[mode_for(address) for address in listen]))
         self._service = service
         self._stopping: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
@@ -55,9 +53,8 @@ class LeanMaster(master.Master):
 
     async def running(self) -> None:
         """Called by mitmproxy once it has tried to open the listeners."""
-        await super().running()
         self._check_listeners()
-        self._service.started()
+        await super().running()
 
     def _check_listeners(self) -> None:
         """A listener that failed is fatal, but for an IPv6 one on a machine without IPv6 beside one that opened."""

@@ -1,0 +1,57 @@
+"""mitmproxy in the test's own loop, around a service that the test scripts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from towline.core.head import Request
+from towline.errors import Refused
+from towline.proxy.handoff import HeldClient
+from towline.proxy.master import LeanMaster
+
+DEADLINE = 10.0  # seconds within which anything here must have happened
+
+type Serve = Callable[[Request | Refused, HeldClient], Awaitable[None]]
+
+
+@dataclass
+class ScriptedService:
+    """Stands where the Service stands; `serve` is the test's."""
+
+    serve: Serve
+    is_started: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def started(self) -> None:
+        self.is_started.set()
+
+    async def drain(self) -> bool:
+        return True
+
+    async def release_all(self) -> None:
+        return None
+
+
+@dataclass
+class Embedded:
+    """A running LeanMaster and where it listens."""
+
+    master: LeanMaster
+    port: int
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    @property
+    def connections(self) -> int:
+        return len(self.master.addons.get("proxyserver").connections)
+
+    async def idle(self) -> None:
+        """Wait until mitmproxy has forgotten every connection."""
+        async with asyncio.timeout(DEADLINE):
+            while self.connections:  # noqa: ASYNC110 - mitmproxy has no event for it
+                await asyncio.sleep(0.005)
+
+
+type Embed = Callable[[Serve], Awaitable[Embedded]]

@@ -1,0 +1,115 @@
+"""What Towline takes for granted inside mitmproxy and asyncio: a version that breaks it fails here first."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from mitmproxy.hooks import all_hooks
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layers import modes
+from mitmproxy.proxy.mode_servers import ProxyConnectionHandler, ServerInstance
+from mitmproxy.proxy.mode_specs import ProxyMode
+from mitmproxy.proxy.server import ConnectionHandler, TimeoutWatchdog
+from tests.addon.embedded import DEADLINE, Embed
+
+from towline.core.head import Request
+from towline.errors import Refused
+from towline.proxy.handoff import HeldClient
+from towline.proxy.layer import TowlineRequestHook
+from towline.proxy.mode import BACKLOG, TowlineInstance, TowlineMode, mode_for
+
+SOMAXCONN = int(Path("/proc/sys/net/core/somaxconn").read_text()) if sys.platform == "linux" else 0
+
+CONNECT = b"CONNECT registry.example:443 HTTP/1.1\r\nHost: registry.example:443\r\n\r\n"
+
+
+async def _waiting(reader: asyncio.StreamReader) -> None:
+    """Let a task run until it waits in read()."""
+    for _ in range(10):
+        if reader._waiter is not None:  # type: ignore[attr-defined]
+            return
+        await asyncio.sleep(0)
+
+
+async def test_stream_reader_waiter_is_set_only_while_read_waits() -> None:
+    """StreamReader._waiter is None until read() blocks on an empty buffer, and None again once data came."""
+    reader = asyncio.StreamReader()
+    assert reader._waiter is None  # type: ignore[attr-defined]
+    reading = asyncio.get_running_loop().create_task(reader.read(10))
+    await _waiting(reader)
+    assert reader._waiter is not None  # type: ignore[attr-defined]
+    reader.feed_data(b"x")
+    assert await reading == b"x"
+    assert reader._waiter is None  # type: ignore[attr-defined]
+
+
+async def test_hook_has_its_name_and_does_not_block() -> None:
+    """The hook is registered under the name of the addon's method, and mitmproxy's layers go on while it runs."""
+    assert all_hooks["towline_request"] is TowlineRequestHook
+    assert TowlineRequestHook.blocking is False
+    assert issubclass(TowlineRequestHook, commands.StartHook)
+
+
+async def test_mode_registers_itself() -> None:
+    """mitmproxy finds our mode by its spec, and our instance for it, without being patched."""
+    mode = ProxyMode.parse(mode_for(("::1", 3128)))
+    assert isinstance(mode, TowlineMode)
+    assert (mode.listen_host(), mode.listen_port()) == ("[::1]", 3128)
+    assert isinstance(ServerInstance.make(mode, None), TowlineInstance)  # type: ignore[arg-type]
+
+
+async def test_regular_mode_asks_for_the_layer_below_http_proxy() -> None:
+    """Under mitmdump the layer to be replaced is asked for right below modes.HttpProxy."""
+    assert issubclass(modes.HttpProxy, object)
+    instance = ServerInstance.make("regular", None)  # type: ignore[arg-type]
+    assert "HttpProxy" in type(instance).make_top_layer.__code__.co_names
+
+
+async def test_connection_parts_are_where_the_hand_off_looks(embed: Embed) -> None:
+    """connections[id].transports[client] holds a StreamReader and a StreamWriter over a real socket transport."""
+    seen: dict[str, object] = {}
+
+    async def serve(request: Request | Refused, client: HeldClient) -> None:
+        seen["reader"] = client._reader
+        seen["transport"] = client._writer.transport
+        client.close()
+
+    proxy = await embed(serve)
+    reader, writer = await proxy.connect()
+    writer.write(CONNECT)
+    async with asyncio.timeout(DEADLINE):
+        assert await reader.read() == b""
+    assert isinstance(seen["reader"], asyncio.StreamReader)
+    assert isinstance(seen["transport"], asyncio.Transport)
+    writer.close()
+    await proxy.idle()
+
+
+async def test_handler_keeps_reading_task_and_watchdog_api() -> None:
+    """The handler has the attributes that hand-off and addon rely on."""
+    assert ConnectionHandler.__annotations__["transports"]
+    assert hasattr(TimeoutWatchdog, "disarm")
+    assert "disarm" in ProxyConnectionHandler.handle_hook.__code__.co_names
+    assert hasattr(events.Wakeup, "command") or "command" in events.Wakeup.__dataclass_fields__
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the backlog from Linux's struct tcp_info")
+async def test_backlog_reaches_the_kernel(embed: Embed) -> None:
+    """The listener's backlog is ours, not asyncio's default of 100."""
+
+    async def serve(request: Request | Refused, client: HeldClient) -> None:
+        client.close()
+
+    proxy = await embed(serve)
+    instance = next(iter(proxy.master.addons.get("proxyserver").servers))
+    listening = instance._servers[0].sockets[0]
+    # struct tcp_info of a listener: tcpi_sacked (offset 28) is the configured backlog (Linux net/ipv4/tcp.c)
+    copy = socket.socket(fileno=os.dup(listening.fileno()))
+    with copy:
+        info = copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    assert int.from_bytes(info[28:32], "little") == min(BACKLOG, SOMAXCONN)
