@@ -1,8 +1,13 @@
 """The ledger: the one mutable record of what happened and of what is open now; its views are frozen copies.
 
 Every tunnel is opened here, raced here, and ended here; every refusal is counted here. Health is fed from races with
-the rule of blame: what another route could do for the same target, a failed route could not (its fault); where every
-route failed, only the outcomes that name the route as the culprit count against it.
+the rule of blame:
+
+    a route won                 the others that failed are at fault: it could be done. So is a route that had a head
+                                start and lost; one that was cancelled before its time was up is not.
+    every route failed          a route is at fault where its outcome names it, unless another route failed in the same
+                                way: then the target is
+    this machine failed         nobody is
 """
 
 from __future__ import annotations
@@ -68,6 +73,7 @@ class RouteCounts:
 
     attempts: int = 0
     failures: int = 0
+    """Attempts that failed, whoever was at fault; being overtaken counts where health counts it."""
     bytes_in: int = 0
     bytes_out: int = 0
     last_error: str | None = None
@@ -96,33 +102,24 @@ class Ledger:
         return tunnel
 
     def raced(self, tunnel: Tunnel, attempts: Sequence[Attempt], winner: str | None, *, now: float) -> None:
-        """Learn from a finished race; each attempt before the winner is one failover at connect."""
+        """Learn from a finished race; one that the best route did not win is one failover at connect."""
         tunnel.route = winner
-        registry = tunnel.classification.registry
         for attempt in attempts:
+            outcome = attempt.outcome
             counts = self.routes.setdefault(attempt.route, RouteCounts())
-            health = self.health.setdefault((attempt.route, registry), Health())
+            health = self.health.setdefault((attempt.route, tunnel.classification.registry), Health())
             counts.attempts += 1
-            if attempt.outcome.ok:
-                health.succeeded(attempt.outcome.seconds)
-            elif self._is_fault_of_route(attempt, attempts, winner):
-                health.failed(attempt.outcome.detail, now=now)
+            if outcome.ok:
+                health.succeeded(outcome.seconds, now=now)
+                continue
+            at_fault = _is_at_fault(attempt, attempts, winner)
+            if at_fault:
+                health.failed(outcome.detail, now=now)
+            if at_fault or outcome.kind is not OutcomeKind.CANCELLED:
                 counts.failures += 1
-                counts.last_error, counts.last_error_at = attempt.outcome.detail, now
+                counts.last_error, counts.last_error_at = outcome.detail, now
         if winner is not None and attempts[0].route != winner:
             self.failovers["connect"] += 1
-
-    @staticmethod
-    def _is_fault_of_route(attempt: Attempt, attempts: Sequence[Attempt], winner: str | None) -> bool:
-        """Whether a failed attempt counts against its route (the rule of blame, see the module)."""
-        if attempt.outcome.blame is Blame.LOCAL:
-            return False
-        if winner is None:
-            return attempt.outcome.blame is Blame.ROUTE
-        if attempt.outcome.kind is not OutcomeKind.CANCELLED:
-            return True
-        won = next(other for other in attempts if other.route == winner)
-        return attempt.offset < won.offset  # it had the head start and lost all the same
 
     def end(self, tunnel: Tunnel) -> None:
         """Close a tunnel's record and add up its bytes."""
@@ -190,3 +187,18 @@ class Ledger:
             last_error_seconds_ago=None if counts.last_error_at is None else now - counts.last_error_at,
             registries=registries,
         )
+
+
+def _is_at_fault(attempt: Attempt, attempts: Sequence[Attempt], winner: str | None) -> bool:
+    """Whether a failed attempt counts against its route's health (the rule of blame, see the module)."""
+    outcome = attempt.outcome
+    if outcome.blame is Blame.LOCAL:
+        return False
+    if winner is None:
+        others = [other.outcome for other in attempts if other is not attempt]
+        shared = any((other.kind, other.phase) == (outcome.kind, outcome.phase) for other in others)
+        return outcome.blame is Blame.ROUTE and not shared
+    if outcome.kind is not OutcomeKind.CANCELLED:
+        return True
+    won = next(other for other in attempts if other.route == winner)
+    return attempt.offset < won.offset  # it had the head start

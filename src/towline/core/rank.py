@@ -1,9 +1,10 @@
 """Rank: which routes may serve a target, and in which order, each with its seconds and its reason.
 
-    expected seconds = configured cost + usual dial time + faded failures * FAILURE_COST
+    expected seconds = configured cost + expected dial time + faded failures * FAILURE_COST
 
-Equal routes stay in the order of the configuration. A route with an open circuit stands last but is never left out:
-when all others fail it is still tried. What is left out, and why, is told as well.
+Equal routes stay in the order of the configuration. A route that nobody measured is taken to be middling: it neither
+pushes aside a good one that was, nor is it left behind a bad one. A route with an open circuit stands last but is never
+left out: when all others fail it is still tried. What is left out, and why, is told as well.
 """
 
 from __future__ import annotations
@@ -11,17 +12,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from towline.core.classify import RegistrySpec
-from towline.core.health import Circuit, Health
+from towline.core.health import DIAL_HALF_LIFE, Circuit, Health
 from towline.core.policy import FailoverPolicy, TargetPolicy
-from towline.types import UNLISTED, Candidate, Classification, Ranking, RouteKind, RouteSpec, Target
+from towline.types import UNLISTED, Candidate, Classification, Ranking, RouteSpec, Target
 
 FAILURE_COST = 5.0  # seconds that one failure just now weighs: dockerd's first "Retrying in 5 seconds"
 DIRECT_FIRST = 60.0  # seconds added to other routes where the registry is best reached directly
 MIN_ATTEMPT_DELAY = 0.1  # seconds; RFC 8305 section 8 recommends this least pause
 MAX_ATTEMPT_DELAY = 2.0  # seconds; RFC 8305 section 8 recommends this longest pause
-DIRECT = "direct"  # the name of the route that unlisted targets take by default
-
-UNKNOWN_HEALTH = Health()
+DIRECT = "direct"  # the name of the route that unlisted targets take by default, and that direct_first means
 
 
 def rank(
@@ -42,7 +41,7 @@ def rank(
         if reason := _why_not(spec, classification, registry, policy):
             excluded.append((spec.name, reason))
             continue
-        known = health.get((spec.name, classification.registry), UNKNOWN_HEALTH)
+        known = health.get((spec.name, classification.registry)) or Health()
         seconds, because = estimate(spec, known, registry, now=now)
         candidate = Candidate(spec.name, seconds, because, _attempt_delay(known, failover))
         ranked.append((known.circuit(now=now) is Circuit.OPEN, seconds, candidate))
@@ -61,7 +60,7 @@ def _why_not(
         return "disabled in the configuration"
     if classification.registry == UNLISTED:
         if policy.unlisted == "direct" and spec.name != DIRECT:
-            return "policy.unlisted: direct"
+            return f"unlisted hosts go over {DIRECT} (policy.unlisted)"
         return None
     if registry is not None and registry.routes is not None and spec.name not in registry.routes:
         return f"registry {registry.name} is limited to {', '.join(registry.routes) or 'no route'}"
@@ -72,25 +71,31 @@ def _why_not(
 
 def estimate(spec: RouteSpec, known: Health, registry: RegistrySpec | None, *, now: float) -> tuple[float, str]:
     """Expected seconds over a route for a registry, and the phrase that adds them up."""
-    seconds, parts = spec.cost, [f"cost {spec.cost:g} s"] if spec.cost else []
-    if known.dial_mean is not None:
-        seconds += known.dial_mean
-        parts.append(f"dials in {known.dial_mean * 1000:.0f} ms")
+    seconds = spec.cost + known.expected_dial(now=now)
+    parts = [f"cost {spec.cost:g} s"] if spec.cost else []
+    parts.append(_dials(known, now))
     if weight := known.weight_of_failures(now=now):
         seconds += weight * FAILURE_COST
         parts.append(_failures(known, now))
     if (circuit := known.circuit(now=now)) is not Circuit.CLOSED:
         parts.append(f"circuit {circuit}")
-    if registry is not None and registry.direct_first and spec.kind is not RouteKind.DIRECT:
+    if registry is not None and registry.direct_first and spec.name != DIRECT:
         seconds += DIRECT_FIRST
         parts.append(f"{registry.name} is best reached directly")
-    return seconds, ", ".join(parts) or "configured first, no failures"
+    return seconds, ", ".join(parts)
+
+
+def _dials(known: Health, now: float) -> str:
+    if known.dial_mean is None:
+        return "not measured yet"
+    text = f"dials in {known.dial_mean * 1000:.0f} ms"
+    age = now - known.measured_at
+    return text if age < DIAL_HALF_LIFE else f"{text}, measured {age:.0f} s ago"
 
 
 def _failures(known: Health, now: float) -> str:
-    ago = now - (known.last_failure or now)
     times = "failed" if known.streak == 1 else f"failed {known.streak} times in a row, last"
-    return f"{times} {ago:.0f} s ago ({known.last_error})"
+    return f"{times} {now - known.last_failure:.0f} s ago ({known.last_error})"
 
 
 def _attempt_delay(known: Health, failover: FailoverPolicy) -> float:

@@ -1,0 +1,221 @@
+"""The ledger by example: what a race teaches, who is to blame, and what adds up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from towline.core.health import Health
+from towline.core.ledger import Ledger, Tunnel
+from towline.types import (
+    Attempt,
+    Blame,
+    Classification,
+    Outcome,
+    OutcomeKind,
+    Phase,
+    Role,
+    RouteRegistryView,
+    RouteSpec,
+    Target,
+    Totals,
+    TunnelPhase,
+    TunnelView,
+)
+
+TARGET = Target("registry.test", 443)
+API = Classification("hub", Role.API, "registry.test", "api host of hub")
+NOW = 100.0  # seconds
+
+ESTABLISHED = Outcome(OutcomeKind.ESTABLISHED, Phase.ESTABLISHED, Blame.NONE, 0.2, "established")
+OVERTAKEN = Outcome(OutcomeKind.CANCELLED, Phase.CONNECT, Blame.NONE, 0.5, "no answer in 0.50 s, vpn was faster")
+TIMEOUT = Outcome(OutcomeKind.TIMEOUT, Phase.CONNECT, Blame.ROUTE, 4.9, "timeout 4.9 s")
+PROXY_TIMEOUT = Outcome(OutcomeKind.TIMEOUT, Phase.PROXY, Blame.ROUTE, 4.9, "timeout 4.9 s waiting for its answer")
+REFUSED = Outcome(OutcomeKind.REFUSED, Phase.CONNECT, Blame.TARGET, 0.1, "refused")
+NO_DESCRIPTOR = Outcome(OutcomeKind.LOCAL, Phase.CONNECT, Blame.LOCAL, 0.0, "too many open files")
+
+
+@dataclass(slots=True)
+class Bytes:
+    """The counters of a relay."""
+
+    bytes_in: int
+    bytes_out: int
+    last_activity: float
+
+
+def raced(attempts: list[Attempt], winner: str | None, ledger: Ledger | None = None) -> Ledger:
+    """A ledger after one race."""
+    ledger = ledger or Ledger(started_at=0.0)
+    ledger.raced(opened(ledger), attempts, winner, now=NOW)
+    return ledger
+
+
+def opened(ledger: Ledger, *, now: float = NOW) -> Tunnel:
+    """One more tunnel."""
+    return ledger.open(TARGET, "127.0.0.1:50000", API, now=now)
+
+
+def blamed(ledger: Ledger) -> set[str]:
+    """The routes whose health counts a failure."""
+    return {route for (route, _), health in ledger.health.items() if health.failures}
+
+
+def test_winner_is_measured() -> None:
+    """An established dial is a success of its route for the registry, measured now."""
+    ledger = raced([Attempt("direct", 0.0, ESTABLISHED)], "direct")
+    assert ledger.health == {("direct", "hub"): Health(dial_mean=0.2, dial_deviation=0.1, measured_at=NOW, attempts=1)}
+    assert ledger.totals().failovers == {"connect": 0, "first_flight": 0, "release": 0}
+
+
+@pytest.mark.parametrize("failure", [TIMEOUT, REFUSED], ids=["timeout", "refused"])
+def test_failure_that_another_route_disproves(failure: Outcome) -> None:
+    """What another route could do is the failed route's fault, also where the target seemed to refuse."""
+    ledger = raced([Attempt("direct", 0.0, failure), Attempt("vpn", 0.1, ESTABLISHED)], "vpn")
+    assert blamed(ledger) == {"direct"}
+    assert ledger.health["direct", "hub"].last_error == failure.detail
+    assert ledger.totals().failovers["connect"] == 1
+
+
+def test_lost_head_start() -> None:
+    """A route that began first and had not answered when a later one won is at fault."""
+    ledger = raced([Attempt("direct", 0.0, OVERTAKEN), Attempt("vpn", 0.25, ESTABLISHED)], "vpn")
+    assert blamed(ledger) == {"direct"}
+    assert ledger.health["direct", "hub"].last_error == "no answer in 0.50 s, vpn was faster"
+
+
+def test_cancelled_before_its_time_was_up() -> None:
+    """A route that began after the winner and was cancelled is not at fault, and nothing is learned about it."""
+    ledger = raced([Attempt("vpn", 0.0, ESTABLISHED), Attempt("direct", 0.25, OVERTAKEN)], "vpn")
+    assert blamed(ledger) == set()
+    assert ledger.health["direct", "hub"] == Health()
+    assert (ledger.routes["direct"].attempts, ledger.routes["direct"].failures) == (1, 0)
+    assert ledger.totals().failovers["connect"] == 0, "the best route won"
+
+
+@pytest.mark.parametrize("winner", ["vpn", None])
+def test_fault_of_this_machine(winner: str | None) -> None:
+    """A failure of this machine counts against no route's health; it is shown all the same."""
+    attempts = [Attempt("direct", 0.0, NO_DESCRIPTOR), Attempt("vpn", 0.0, ESTABLISHED if winner else TIMEOUT)]
+    ledger = raced(attempts, winner)
+    assert "direct" not in blamed(ledger)
+    assert ledger.routes["direct"].failures == 1
+    assert ledger.routes["direct"].last_error == "too many open files"
+
+
+@pytest.mark.parametrize(
+    ("direct", "vpn", "expected"),
+    [
+        (TIMEOUT, TIMEOUT, set()),
+        (REFUSED, REFUSED, set()),
+        (TIMEOUT, REFUSED, {"direct"}),
+        (TIMEOUT, PROXY_TIMEOUT, {"direct", "vpn"}),
+    ],
+    ids=["same way", "target says no", "one names the target", "another phase"],
+)
+def test_every_route_failed(direct: Outcome, vpn: Outcome, expected: set[str]) -> None:
+    """Where every route failed, those are at fault whose outcome names them and that did not fail as another did."""
+    ledger = raced([Attempt("direct", 0.0, direct), Attempt("vpn", 0.25, vpn)], None)
+    assert blamed(ledger) == expected
+    assert [ledger.routes[route].failures for route in ("direct", "vpn")] == [1, 1], "the reader sees both"
+
+
+def test_only_route_failed() -> None:
+    """With one route there is nothing to compare: its own outcome decides."""
+    assert blamed(raced([Attempt("direct", 0.0, TIMEOUT)], None)) == {"direct"}
+    assert blamed(raced([Attempt("direct", 0.0, REFUSED)], None)) == set()
+
+
+def test_nothing_was_tried() -> None:
+    """A race without attempts teaches nothing."""
+    ledger = raced([], None)
+    assert ledger.health == {}
+    assert ledger.totals().failovers["connect"] == 0
+
+
+def test_life_of_a_tunnel() -> None:
+    """A tunnel is shown from its request on, with the bytes of its relay, and counts for its route once ended."""
+    ledger = Ledger(started_at=0.0)
+    tunnel = opened(ledger, now=10.0)
+    assert ledger.tunnel_views(now=12.0) == (
+        TunnelView(
+            id=1,
+            client="127.0.0.1:50000",
+            target="registry.test:443",
+            registry="hub",
+            role="api",
+            route=None,
+            phase="racing",
+            bytes_in=0,
+            bytes_out=0,
+            age_seconds=2.0,
+            idle_seconds=2.0,
+        ),
+    )
+    ledger.raced(tunnel, [Attempt("direct", 0.0, ESTABLISHED)], "direct", now=12.0)
+    tunnel.phase = TunnelPhase.RELAYING
+    tunnel.flow = Bytes(700, 30, last_activity=14.0)
+    (view,) = ledger.tunnel_views(now=15.0)
+    assert (view.route, view.phase, view.bytes_in, view.bytes_out) == ("direct", "relaying", 700, 30)
+    assert (view.age_seconds, view.idle_seconds) == (5.0, 1.0)
+    assert ledger.totals() == Totals(1, {}, {"connect": 0, "first_flight": 0, "release": 0}, 700, 30)
+    ledger.end(tunnel)
+    assert ledger.tunnel_views(now=15.0) == ()
+    assert tunnel.phase is TunnelPhase.ENDED
+    assert (ledger.totals().bytes_in, ledger.totals().bytes_out) == (700, 30)
+    assert (ledger.routes["direct"].bytes_in, ledger.routes["direct"].bytes_out) == (700, 30)
+
+
+def test_tunnel_that_found_no_route() -> None:
+    """A tunnel without a route ends without bytes."""
+    ledger = Ledger(started_at=0.0)
+    ledger.end(opened(ledger))
+    assert (ledger.totals().tunnels, ledger.totals().bytes_in, ledger.routes) == (1, 0, {})
+
+
+def test_refusals_are_counted_by_code() -> None:
+    """Every refusal counts under its code."""
+    ledger = Ledger(started_at=0.0)
+    for code in ("port", "no_route", "port"):
+        ledger.refuse(code)
+    assert ledger.totals().refused == {"port": 2, "no_route": 1}
+
+
+def test_route_view() -> None:
+    """A route's view has its description, its counts and bytes with those of open tunnels, and its last error."""
+    ledger = Ledger(started_at=0.0)
+    open_one, ended = opened(ledger), opened(ledger)
+    ledger.raced(open_one, [Attempt("direct", 0.0, REFUSED), Attempt("vpn", 0.1, ESTABLISHED)], "vpn", now=NOW)
+    ledger.raced(ended, [Attempt("vpn", 0.0, ESTABLISHED)], "vpn", now=NOW)
+    open_one.flow, ended.flow = Bytes(5, 1, NOW), Bytes(70, 20, NOW)
+    ledger.end(ended)
+    row = RouteRegistryView("hub", 1.0, None, None, 0.2, "dials in 200 ms", None)
+    vpn = ledger.route_view(RouteSpec("vpn", interface="wg0"), (row,), draining=True, now=NOW + 3)
+    assert (vpn.name, vpn.description, vpn.circuit, vpn.draining) == ("vpn", "direct by interface wg0", "closed", True)
+    assert (vpn.tunnels, vpn.bytes_in, vpn.bytes_out, vpn.attempts, vpn.failures) == (1, 75, 21, 2, 0)
+    assert (vpn.last_error, vpn.last_error_seconds_ago, vpn.registries) == (None, None, (row,))
+    direct = ledger.route_view(RouteSpec("direct"), (), draining=False, now=NOW + 3)
+    assert (direct.attempts, direct.failures) == (1, 1)
+    assert (direct.last_error, direct.last_error_seconds_ago) == ("refused", 3.0)
+
+
+def test_route_view_of_an_unused_route() -> None:
+    """A route that was never tried has counts of zero and a closed circuit."""
+    view = Ledger(started_at=0.0).route_view(RouteSpec("direct"), (), draining=False, now=NOW)
+    assert (view.circuit, view.tunnels, view.attempts, view.failures) == ("closed", 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("failures", "expected"),
+    [({"hub": 0, "quay": 2}, "closed"), ({"hub": 3, "quay": 4}, "open"), ({"hub": 3, "quay": 0}, "half-open")],
+)
+def test_worst_circuit(failures: dict[str, int], expected: str) -> None:
+    """A route's circuit is the worst among its registries, and other routes' do not matter."""
+    ledger = Ledger(started_at=0.0)
+    for registry, times in (failures | {"ghcr": 0}).items():
+        for _ in range(times):
+            ledger.health.setdefault(("direct", registry), Health()).failed("refused", now=NOW)
+    for _ in range(9):
+        ledger.health.setdefault(("vpn", "hub"), Health()).failed("refused", now=NOW)
+    assert ledger.route_view(RouteSpec("direct"), (), draining=False, now=NOW + 7).circuit == expected

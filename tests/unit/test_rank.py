@@ -1,0 +1,227 @@
+"""Rank by example: the order, its reasons, and what is left out and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import pytest
+
+from towline.core.classify import RegistrySpec
+from towline.core.health import DIAL_HALF_LIFE, UNMEASURED, Health
+from towline.core.policy import FailoverPolicy, TargetPolicy
+from towline.core.rank import (
+    DIRECT_FIRST,
+    FAILURE_COST,
+    MAX_ATTEMPT_DELAY,
+    MIN_ATTEMPT_DELAY,
+    estimate,
+    rank,
+)
+from towline.types import UNLISTED, Classification, Ranking, Role, RouteKind, RouteSpec, Target
+
+TARGET = Target("registry.test", 443)
+HUB = RegistrySpec("hub", api=("registry.test",))
+API = Classification("hub", Role.API, "registry.test", "api host of hub by rule registry.test")
+STRANGE = Classification(UNLISTED, Role.UNKNOWN, "", "no rule of the catalogue matches")
+DIRECT = RouteSpec("direct")
+VPN = RouteSpec("vpn", interface="wg0")
+OFFICE = RouteSpec("office", kind=RouteKind.HTTP, proxy=("proxy.test", 3128))
+NOW = 1000.0  # seconds
+
+
+def dials(seconds: float, *, at: float = NOW) -> Health:
+    """A route with one dial, established."""
+    health = Health()
+    health.succeeded(seconds, now=at)
+    return health
+
+
+def fails(times: int = 1, *, at: float = NOW, error: str = "refused") -> Health:
+    """A route that was never established."""
+    health = Health()
+    for _ in range(times):
+        health.failed(error, now=at)
+    return health
+
+
+def ranked(
+    *routes: RouteSpec,
+    health: Mapping[str, Health] | None = None,
+    registry: RegistrySpec = HUB,
+    failover: FailoverPolicy | None = None,
+) -> Ranking:
+    """The ranking of routes for a host of `registry`, whose health is given by route."""
+    return rank(
+        TARGET,
+        API,
+        routes,
+        {(route, "hub"): known for route, known in (health or {}).items()},
+        registry=registry,
+        policy=TargetPolicy(),
+        failover=failover or FailoverPolicy(),
+        now=NOW,
+    )
+
+
+def order(ranking: Ranking) -> list[str]:
+    """The routes, best first."""
+    return [candidate.route for candidate in ranking.candidates]
+
+
+def test_nothing_known() -> None:
+    """Without evidence the configured order holds, and the reason says that nothing was measured."""
+    ranking = ranked(OFFICE, DIRECT, VPN)
+    assert order(ranking) == ["office", "direct", "vpn"]
+    assert ranking.why == "office: not measured yet"
+    assert {candidate.expected_seconds for candidate in ranking.candidates} == {UNMEASURED}
+
+
+def test_cost() -> None:
+    """The configured cost moves a route back by its seconds."""
+    ranking = ranked(RouteSpec("vpn", interface="wg0", cost=2.5), DIRECT)
+    assert order(ranking) == ["direct", "vpn"]
+    assert ranking.candidates[1].expected_seconds == 2.5 + UNMEASURED
+    assert ranking.candidates[1].reason == "cost 2.5 s, not measured yet"
+
+
+def test_faster_route_first() -> None:
+    """The route whose dials are faster stands first."""
+    ranking = ranked(DIRECT, VPN, health={"direct": dials(0.2), "vpn": dials(0.05)})
+    assert order(ranking) == ["vpn", "direct"]
+    assert ranking.why == "vpn: dials in 50 ms"
+
+
+@pytest.mark.parametrize(("direct", "expected"), [(0.05, ["direct", "vpn"]), (0.8, ["vpn", "direct"])])
+def test_unmeasured_route(direct: float, expected: list[str]) -> None:
+    """A route that nobody measured is tried before a slow one, and left behind a good one."""
+    assert order(ranked(DIRECT, VPN, health={"direct": dials(direct)})) == expected
+
+
+def test_old_measurements() -> None:
+    """An old measurement counts less, and its reason says how old it is."""
+    old = dials(3.0, at=NOW - 3 * DIAL_HALF_LIFE)
+    ranking = ranked(DIRECT, VPN, health={"direct": old, "vpn": dials(1.0)})
+    assert order(ranking) == ["direct", "vpn"]
+    assert ranking.why == "direct: dials in 3000 ms, measured 1800 s ago"
+
+
+@pytest.mark.parametrize(
+    ("times", "age", "reason"),
+    [
+        (1, 0.0, "not measured yet, failed 0 s ago (refused)"),
+        (2, 12.0, "not measured yet, failed 2 times in a row, last 12 s ago (refused)"),
+        (3, 2.0, "not measured yet, failed 3 times in a row, last 2 s ago (refused), circuit open"),
+        (3, 9.0, "not measured yet, failed 3 times in a row, last 9 s ago (refused), circuit half-open"),
+    ],
+)
+def test_failures(times: int, age: float, reason: str) -> None:
+    """Failures move a route back; the reason says how often, when, how, and what became of the circuit."""
+    ranking = ranked(DIRECT, VPN, health={"direct": fails(times, at=NOW - age)})
+    assert order(ranking) == ["vpn", "direct"]
+    assert ranking.candidates[1].reason == reason
+
+
+def test_weight_of_a_failure() -> None:
+    """A failure just now adds FAILURE_COST."""
+    seconds, _ = estimate(DIRECT, fails(), HUB, now=NOW)
+    assert seconds == UNMEASURED + FAILURE_COST
+
+
+def test_failure_of_long_ago() -> None:
+    """A single failure of an hour ago moves nothing and is not spoken of."""
+    ranking = ranked(DIRECT, VPN, health={"direct": fails(at=NOW - 3600.0)})
+    assert ranking.why == "direct: not measured yet"
+
+
+def test_open_circuit_stands_last() -> None:
+    """A route with an open circuit stands behind every other, whatever they cost, and is not left out."""
+    dear = RouteSpec("vpn", interface="wg0", cost=500.0)
+    ranking = ranked(DIRECT, dear, health={"direct": fails(3)})
+    assert order(ranking) == ["vpn", "direct"]
+    assert ranking.excluded == ()
+
+
+def test_all_circuits_open() -> None:
+    """Where every circuit is open every route is still a candidate, the least bad first."""
+    ranking = ranked(DIRECT, VPN, health={"direct": fails(4), "vpn": fails(3)})
+    assert order(ranking) == ["vpn", "direct"]
+
+
+def test_health_of_another_registry() -> None:
+    """What is known for one registry says nothing about another."""
+    ranking = rank(
+        TARGET,
+        API,
+        [DIRECT],
+        {("direct", "quay"): fails(3)},
+        registry=HUB,
+        policy=TargetPolicy(),
+        failover=FailoverPolicy(),
+        now=NOW,
+    )
+    assert ranking.why == "direct: not measured yet"
+
+
+def test_direct_first() -> None:
+    """For a near registry the route `direct` stands first, before a VPN too, while it works at all."""
+    near = RegistrySpec("near", direct_first=True)
+    fast = {"vpn": dials(0.01), "office": dials(0.01)}
+    ranking = ranked(VPN, OFFICE, DIRECT, registry=near, health=fast)
+    assert order(ranking) == ["direct", "vpn", "office"]
+    assert ranking.candidates[1].reason == "dials in 10 ms, near is best reached directly"
+    assert ranking.candidates[1].expected_seconds == pytest.approx(0.01 + DIRECT_FIRST)
+    assert order(ranked(VPN, DIRECT, registry=near, health=fast | {"direct": fails(3)})) == ["vpn", "direct"]
+
+
+@pytest.mark.parametrize(
+    ("route", "registry", "reason"),
+    [
+        (RouteSpec("vpn", disabled=True), HUB, "disabled in the configuration"),
+        (VPN, RegistrySpec("hub", routes=("direct", "office")), "registry hub is limited to direct, office"),
+        (VPN, RegistrySpec("hub", routes=()), "registry hub is limited to no route"),
+        (RouteSpec("vpn", registries=("quay", "ghcr")), HUB, "serves only quay, ghcr"),
+        (RouteSpec("vpn", registries=()), HUB, "serves only unlisted targets"),
+    ],
+)
+def test_excluded(route: RouteSpec, registry: RegistrySpec, reason: str) -> None:
+    """A route that may not serve the registry is left out, with the reason."""
+    ranking = ranked(route, registry=registry)
+    assert ranking.candidates == ()
+    assert ranking.excluded == (("vpn", reason),)
+    assert ranking.why == f"vpn: {reason}"
+
+
+def test_allowed() -> None:
+    """Limits that name the route and the registry leave it in."""
+    ranking = ranked(RouteSpec("vpn", registries=("hub",)), registry=RegistrySpec("hub", routes=("vpn",)))
+    assert order(ranking) == ["vpn"]
+
+
+@pytest.mark.parametrize(("unlisted", "expected"), [("direct", ["direct"]), ("route", ["vpn", "direct"])])
+def test_unlisted_hosts(unlisted: Literal["direct", "route"], expected: list[str]) -> None:
+    """Unlisted hosts go over the route `direct`, or over any; a route's limit to registries does not concern them."""
+    limited = RouteSpec("direct", registries=())
+    policy = TargetPolicy(unlisted=unlisted)
+    ranking = rank(
+        TARGET, STRANGE, [VPN, limited], {}, registry=None, policy=policy, failover=FailoverPolicy(), now=NOW
+    )
+    assert order(ranking) == expected
+    if unlisted == "direct":
+        assert ranking.excluded == (("vpn", "unlisted hosts go over direct (policy.unlisted)"),)
+
+
+@pytest.mark.parametrize(
+    ("health", "expected"),
+    [
+        (Health(), 0.4),
+        (fails(), 0.4),
+        (dials(0.1), pytest.approx(0.3)),
+        (dials(0.001), MIN_ATTEMPT_DELAY),
+        (dials(5.0), MAX_ATTEMPT_DELAY),
+    ],
+)
+def test_attempt_delay(health: Health, expected: float) -> None:
+    """The next route waits as long as this one's dials usually take, within bounds; unmeasured, as configured."""
+    ranking = ranked(DIRECT, health={"direct": health}, failover=FailoverPolicy(attempt_delay=0.4))
+    assert ranking.candidates[0].attempt_delay == expected
