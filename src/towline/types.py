@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 type Address = tuple[str, int]
@@ -148,18 +148,29 @@ class RouteKind(StrEnum):
     SOCKS5H = "socks5h"
 
 
-@dataclass(frozen=True, slots=True)
 class Secret:
-    """Text that no repr, log line or error shows; `reveal()` where it goes on the wire."""
+    """Text that no repr, log line or error shows; `reveal()` where it goes on the wire.
 
-    _value: str = field(repr=False)
+    Not a dataclass: dataclasses.asdict() would look inside one.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
 
     def reveal(self) -> str:
         """The text itself."""
         return self._value
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
 
 
 @dataclass(frozen=True, slots=True)

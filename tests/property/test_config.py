@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from towline.config import Config, load, parse
-from towline.config_keys import FileKeys, RegistryKeys, RouteKeys, Section
+from towline.config.keys import FileKeys, RegistryKeys, RouteKeys, Section
 from towline.errors import ConfigError
 
 SECRET = "hunter2"  # as a value anywhere in a configuration it may be a secret in the wrong place

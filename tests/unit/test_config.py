@@ -10,8 +10,8 @@ import yaml
 
 from towline.catalogue import load_catalogue
 from towline.config import DEFAULT_ADMIN, DEFAULT_LISTEN, Config, LogPolicy, load, parse
-from towline.config_keys import FileKeys, RegistryKeys, RouteKeys, Section
-from towline.config_yaml import MAX_BYTES
+from towline.config.document import MAX_BYTES
+from towline.config.keys import FileKeys, RegistryKeys, RouteKeys, Section
 from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, TargetPolicy
 from towline.errors import ConfigError
 from towline.types import RouteKind, RouteSpec, Secret

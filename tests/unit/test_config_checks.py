@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from towline.config_checks import check, leads_home
-from towline.config_validate import validate
-from towline.config_yaml import read
+from towline.config.checks import check, leads_home
+from towline.config.document import read
+from towline.config.validate import validate
 from towline.types import Address
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from towline.config_keys import RouteKeys
-from towline.config_routes import MAX_SECRET, route_spec
+from towline.config.keys import RouteKeys
+from towline.config.routes import MAX_SECRET, route_spec
 from towline.types import RouteKind, RouteSpec, Secret
 
 PROXY = "http://proxy.corp.example:3128"

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 from pydantic_core import ErrorDetails
 
-from towline.config_keys import (
+from towline.config.document import read
+from towline.config.keys import (
     AccessKeys,
     FailoverKeys,
     FileKeys,
@@ -17,8 +18,7 @@ from towline.config_keys import (
     Section,
     TargetKeys,
 )
-from towline.config_validate import _explain, validate
-from towline.config_yaml import read
+from towline.config.validate import _explain, validate
 from towline.core.classify import RegistrySpec
 from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, TargetPolicy
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from towline import config_values as values
-from towline.config_values import Invalid, Proxy, nearest
+from towline.config import values
+from towline.config.values import Invalid, Proxy, nearest
 from towline.types import RouteKind
 
 

@@ -277,7 +277,8 @@ def test_secret() -> None:
     secret = Secret("s3cret")
     assert "s3cret" not in f"{secret} {secret!r} {[secret]}"
     assert secret.reveal() == "s3cret"
-    assert secret == Secret("s3cret")
+    assert secret == Secret("s3cret") != "s3cret"
+    assert hash(secret) == hash(Secret("s3cret"))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from towline.config_yaml import MAX_BYTES, MAX_DEPTH, Document, read
+from towline.config.document import MAX_BYTES, MAX_DEPTH, Document, read
 from towline.errors import ConfigError, Problem
 
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from towline.config_keys import RouteKeys
-from towline.config_values import MAX_SOCKS, Invalid
+from towline.config.keys import RouteKeys
+from towline.config.values import MAX_SOCKS, Invalid
 from towline.types import RouteKind, RouteSpec, Secret
 
 MAX_SECRET = 4096  # bytes of a password file: more is no password

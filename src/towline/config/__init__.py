@@ -1,9 +1,10 @@
 """The configuration: one YAML file to one frozen value, or every problem with it at once.
 
-    load(path) -> parse(text) -> config_yaml     text to plain data with the line of every key
-                                 config_keys     types, bounds, defaults (config_values: addresses, names, proxies)
-                                 config_checks   what keys mean for each other
-                                 config_routes   routes with their passwords and CA bundles
+    load(path) -> parse(text) -> document.py   text to plain data with the line of every key
+                                 keys.py       types, bounds, defaults (values.py: addresses, names, proxies)
+                                 validate.py   the data against the keys, every problem in plain words
+                                 checks.py     what keys mean for each other
+                                 routes.py     routes with their passwords and CA bundles
                               -> Config
 
 Everything after this module works with values that cannot be wrong any more. config/towline.yaml shows every key.
@@ -17,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from towline.catalogue import load_catalogue
-from towline.config_checks import DIRECT, check, leads_home
-from towline.config_keys import DEFAULT_ADMIN, DEFAULT_LISTEN, FileKeys, LogPolicy, RouteKeys
-from towline.config_routes import route_spec
-from towline.config_validate import validate
-from towline.config_yaml import MAX_BYTES, Document, read, too_long
+from towline.config.checks import DIRECT, check, leads_home
+from towline.config.document import MAX_BYTES, Document, read, too_long
+from towline.config.keys import DEFAULT_ADMIN, DEFAULT_LISTEN, FileKeys, LogPolicy, RouteKeys
+from towline.config.routes import route_spec
+from towline.config.validate import validate
 from towline.core.classify import RegistrySpec
 from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, TargetPolicy
 from towline.errors import ConfigError, Problem

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, model_validator
 from pydantic_core import PydanticKnownError
 
-from towline import config_values as values
-from towline.config_values import Invalid, Proxy
+from towline.config import values
+from towline.config.values import Invalid, Proxy
 from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, TargetPolicy
 from towline.types import Address, IPAddress, IPNetwork
 
@@ -84,7 +84,7 @@ class Section(BaseModel):
 
 
 class RouteKeys(Section):
-    """`routes: {NAME: ...}`; what they mean together is checked in config_checks.py."""
+    """`routes: {NAME: ...}`; what they mean together is checked in checks.py."""
 
     interface: Annotated[str, _text(values.interface)] | None = None
     source: Annotated[IPAddress, _text(values.source_address)] | None = None

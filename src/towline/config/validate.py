@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from towline.config_keys import FileKeys, RegistryKeys, RouteKeys, Section
-from towline.config_values import Invalid, nearest
-from towline.config_yaml import Document, KeyPath
+from towline.config.document import Document, KeyPath
+from towline.config.keys import FileKeys, RegistryKeys, RouteKeys, Section
+from towline.config.values import Invalid, nearest
 from towline.errors import Problem
 
 

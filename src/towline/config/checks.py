@@ -8,9 +8,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection, Iterator, Sequence
 
-from towline.config_keys import FileKeys
-from towline.config_values import MAX_SOCKS, Proxy, nearest
-from towline.config_yaml import Document, KeyPath
+from towline.config.document import Document, KeyPath
+from towline.config.keys import FileKeys
+from towline.config.values import MAX_SOCKS, Proxy, nearest
 from towline.errors import Problem
 from towline.types import Address, RouteKind
 
