@@ -1,13 +1,15 @@
 """The request head: bytes from a client to a Request, or a refusal with its status, code and words.
 
 Strict on purpose. A proxy that reads a head more leniently than the next hop can be made to disagree with it (request
-smuggling), so what RFC 9112 forbids is refused rather than repaired: bare LF, obs-fold, blanks around names, a body on
-CONNECT, two lengths. h11 was measured against these rules and rejected: it accepts bare LF and obs-fold by design.
+smuggling), so what RFC 9112 forbids is refused rather than repaired: bare LF or CR, obs-fold, blanks around names, a
+body on CONNECT, two lengths. h11 was measured against these rules and rejected: it accepts bare LF and obs-fold by
+design.
 
     CONNECT host:port HTTP/1.1          ->  Request(target, forward=b"")        a tunnel
     GET http://host[:port]/path         ->  Request(target, forward=<head>)     one exchange, its head in origin-form
 
-`HeadReader` takes bytes as they come, holds at most MAX_HEAD of them, and says as soon as it can what is wrong.
+`HeadReader` takes bytes as they come, holds no more than MAX_HEAD of them past a chunk, and says as soon as it can what
+is wrong. How the bytes are cut into chunks makes no difference to what it says.
 """
 
 from __future__ import annotations
@@ -25,24 +27,15 @@ MAX_REQUEST_LINE = 8 * 1024  # bytes; RFC 9112 section 3 recommends at least 8,0
 HEAD_TIMEOUT = 10.0  # seconds from accept to the end of the head: slowloris gets no longer
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 5.6.2
-_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-~]+) HTTP/(1\.[01])")  # RFC 9112 section 3, one SP each
-_VERSION = re.compile(rb".* HTTP/[0-9]+(\.[0-9]+)?")
-_FIELD = re.compile(rb"(" + _TOKEN + rb"):[ \t]*((?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*")
+_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-~]+) HTTP/([0-9]\.[0-9])")  # RFC 9112 section 3, one SP each
+_NAME = re.compile(_TOKEN)
+_VALUE = re.compile(rb"[\t -~\x80-\xff]*")  # RFC 9110 5.5
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::[0-9]*)?")  # RFC 9110 7.2, RFC 3986 3.2.2
+_LENGTH = re.compile(rb"[0-9]{1,18}")  # no reader's integer overflows
 _HTTP_URI = re.compile(r"http://([^/?#]+)([^#]*)", re.IGNORECASE)  # RFC 9110 4.2.1
 
-# RFC 9110 7.6.1, and the fields that concern only this proxy (RFC 9110 11.7).
-_HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"proxy-connection",
-        b"keep-alive",
-        b"te",
-        b"upgrade",
-        b"proxy-authorization",
-        b"proxy-authenticate",
-    }
-)
-_VIA = b"Via: 1.1 towline"  # RFC 9110 7.6.3: a proxy must say that it was there
+# RFC 9110 7.6.1. Transfer-Encoding is hop-by-hop too, but the body is passed on as it comes, in its coding.
+_HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"te", b"upgrade"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +65,7 @@ class HeadReader:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._line = 0  # where in the buffer the line begins that is still to be read
         self._skipped_empty_line = False
 
     def feed(self, data: bytes) -> tuple[Request, bytes] | None:
@@ -80,24 +74,27 @@ class HeadReader:
         if self._buffer.startswith(b"\r\n") and not self._skipped_empty_line:
             del self._buffer[:2]  # RFC 9112 2.2: an empty line before the request line is ignored
             self._skipped_empty_line = True
-        _name_other_protocols(self._buffer)
-        end = self._buffer.find(b"\r\n\r\n", 0, MAX_HEAD)
-        if end < 0:
-            self._check_size()
-            return None
-        head, rest = bytes(self._buffer[:end]), bytes(self._buffer[end + 4 :])
-        return parse_head(head), rest
+        if self._buffer != b"\r":  # of which an empty line may become
+            _name_other_protocols(self._buffer)
+        while (end := self._line_end()) is not None:
+            if end == self._line:  # an empty line: the head is whole
+                head, rest = self._buffer[: end - 2], self._buffer[end + 2 :]
+                return parse_head(bytes(head)), bytes(rest)
+            self._line = end + 2
+        return None
 
-    def _check_size(self) -> None:
-        line_end = self._buffer.find(b"\n", 0, MAX_REQUEST_LINE)
-        if line_end < 0 and len(self._buffer) >= MAX_REQUEST_LINE:
-            raise Refused(HTTPStatus.REQUEST_URI_TOO_LONG, "head_too_large", "towline: the request line is over 8 KiB")
-        if line_end >= 0 and not self._buffer.startswith(b"\r", line_end - 1):
-            raise _bad("a line ends without CR")
-        if len(self._buffer) >= MAX_HEAD:
-            raise Refused(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "towline: the request head is over 16 KiB"
-            )
+    def _line_end(self) -> int | None:
+        """Where the CR LF of the present line is; None while it is still to come."""
+        limit = MAX_HEAD if self._line else MAX_REQUEST_LINE
+        cr = self._buffer.find(b"\r", self._line, limit)
+        lf = self._buffer.find(b"\n", self._line, limit)
+        if 0 <= cr == lf - 1:
+            return cr
+        if lf >= 0 or 0 <= cr < min(len(self._buffer), limit) - 1:
+            raise _bad("a line does not end in CR LF")
+        if len(self._buffer) >= limit:
+            raise _too_large(request_line=not self._line)
+        return None
 
 
 def _name_other_protocols(buffer: bytearray) -> None:
@@ -117,37 +114,45 @@ def parse_head(head: bytes) -> Request:
     request_line, *field_lines = head.split(b"\r\n")
     match = _REQUEST_LINE.fullmatch(request_line)
     if match is None:
-        if _VERSION.fullmatch(request_line):
-            raise Refused(
-                HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "bad_request", "towline: only HTTP/1.1 and 1.0 are spoken"
-            )
         raise _bad("the request line is malformed")
     method, uri, version = (part.decode("ascii") for part in match.groups())
+    if version not in {"1.0", "1.1"}:
+        raise Refused(
+            HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "bad_request", "towline: only HTTP/1.1 and HTTP/1.0 are spoken"
+        )
     fields = [_field(line) for line in field_lines]
-    _check_framing(fields, is_connect=method == "CONNECT")
-    hosts = sum(field.name == b"host" for field in fields)
-    if hosts > 1 or (hosts == 0 and version == "1.1"):  # RFC 9112 3.2
-        raise _bad("a request has exactly one Host field")
+    _check_host(fields, version)
+    _check_framing(fields, method, version)
     if method == "CONNECT":
         return Request(method, _target(uri, default_port=None))
     return _forward(method, uri, version, fields)
 
 
 def _field(line: bytes) -> Field:
-    match = _FIELD.fullmatch(line)
-    if match is None:
+    name, colon, value = line.partition(b":")
+    value = value.strip(b" \t")
+    if not colon or not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
         raise _bad("a header field is malformed")
-    return Field(match[1].lower(), match[2], line)
+    return Field(name.lower(), value, line)
 
 
-def _check_framing(fields: list[Field], *, is_connect: bool) -> None:
+def _check_host(fields: list[Field], version: str) -> None:
+    """Refuse a missing, doubled or malformed Host (RFC 9112 3.2). Where to go is said by the target alone."""
+    hosts = [field.value for field in fields if field.name == b"host"]
+    if len(hosts) > 1 or (not hosts and version == "1.1") or not all(map(_HOST.fullmatch, hosts)):
+        raise _bad("a request has exactly one Host field, with a host in it")
+
+
+def _check_framing(fields: list[Field], method: str, version: str) -> None:
     """Refuse what two readers could frame differently (RFC 9112 6.1, 6.3), and content on CONNECT (RFC 9110 9.3.6)."""
     lengths = [field.value for field in fields if field.name == b"content-length"]
     encodings = [field.value.lower() for field in fields if field.name == b"transfer-encoding"]
-    if is_connect and (lengths or encodings):
+    if method == "CONNECT" and (lengths or encodings):
         raise _bad("CONNECT has no body")
-    if len(lengths) > 1 or (lengths and encodings) or not all(length.isdigit() for length in lengths):
+    if len(lengths) > 1 or (lengths and encodings) or not all(map(_LENGTH.fullmatch, lengths)):
         raise _bad("the length of the body is ambiguous")
+    if encodings and version == "1.0":
+        raise _bad("HTTP/1.0 has no transfer coding")
     if encodings and encodings != [b"chunked"]:
         raise Refused(HTTPStatus.NOT_IMPLEMENTED, "bad_request", "towline: only chunked transfer coding is spoken")
 
@@ -162,27 +167,46 @@ def _target(authority: str, default_port: int | None) -> Target:
 def _forward(method: str, uri: str, version: str, fields: list[Field]) -> Request:
     """An absolute-form request as the request to send upstream: origin-form, end-to-end fields, closed afterwards."""
     if method == "TRACE":  # RFC 9110 9.3.8: it would show what proxies added
-        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "bad_request", "towline: TRACE is not allowed")
+        raise Refused(HTTPStatus.NOT_IMPLEMENTED, "bad_request", "towline: TRACE is not forwarded")
     if uri.lower().startswith("https://"):
         raise _bad("https goes through CONNECT: TLS is never opened here")
     match = _HTTP_URI.fullmatch(uri)
     if match is None:
         raise _bad("this is a proxy: set it as HTTPS_PROXY and HTTP_PROXY instead of opening it", "not_proxied")
     target = _target(match[1], default_port=80)
-    path = match[2] if match[2].startswith("/") else f"/{match[2]}"
-    host = target.authority if target.port != 80 else target.authority.removesuffix(":80")
     dropped = _HOP_BY_HOP | _named_by_connection(fields) | {b"host"}  # Host is the target's: RFC 9112 3.2.2
-    kept = [field.line for field in fields if field.name not in dropped]
-    lines = [f"{method} {path} HTTP/{version}".encode(), f"Host: {host}".encode(), *kept, _VIA, b"Connection: close"]
+    lines = [
+        # The client's version: the answer is passed on as it comes, so it must be one that the client can frame.
+        f"{method} {_origin_form(method, match[2])} HTTP/{version}".encode(),
+        f"Host: {target.authority.removesuffix(':80') if target.port == 80 else target.authority}".encode(),
+        *(field.line for field in fields if field.name not in dropped and not field.name.startswith(b"proxy-")),
+        f"Via: {version} towline".encode(),  # RFC 9110 7.6.3: a proxy must say that it was there
+        b"Connection: close",
+    ]
     return Request(method, target, b"\r\n".join(lines) + b"\r\n\r\n")
 
 
-def _named_by_connection(fields: list[Field]) -> frozenset[bytes]:
+def _origin_form(method: str, path: str) -> str:
+    """The path and query of an absolute-form target as RFC 9112 3.2.1 and 3.2.4 want them upstream."""
+    if not path and method == "OPTIONS":
+        return "*"
+    return path if path.startswith("/") else f"/{path}"
+
+
+def _named_by_connection(fields: list[Field]) -> set[bytes]:
     """The fields that Connection declares hop-by-hop; framing fields cannot be, or the body would lose its end."""
     values = [field.value for field in fields if field.name == b"connection"]
-    named = {token.strip().lower() for value in values for token in value.split(b",")}
-    return frozenset(named - {b"content-length", b"transfer-encoding"})
+    named = {token.strip(b" \t").lower() for value in values for token in value.split(b",")}
+    return named - {b"content-length", b"transfer-encoding"}
 
 
 def _bad(message: str, code: str = "bad_request") -> Refused:
     return Refused(HTTPStatus.BAD_REQUEST, code, f"towline: {message}")
+
+
+def _too_large(*, request_line: bool) -> Refused:
+    if request_line:
+        return Refused(HTTPStatus.REQUEST_URI_TOO_LONG, "head_too_large", "towline: the request line is over 8 KiB")
+    return Refused(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "towline: the request head is over 16 KiB"
+    )
