@@ -39,7 +39,7 @@ class ClientLeft(Exception):  # noqa: N818 - an event, not a fault
 
 
 class Client(Protocol):
-    """The client's side of a request, as the serving code sees it; proxy/handoff.py makes one from mitmproxy's parts."""
+    """The client's side of a request as it is seen here; proxy/handoff.py makes one from mitmproxy's parts."""
 
     ip: IPAddress
     """Where the client comes from."""
@@ -59,7 +59,10 @@ class Client(Protocol):
         ...
 
     async def detach(self) -> tuple[socket.socket, bytes]:
-        """Give up the connection: a descriptor of its own for the relay, and what was read from it and not yet used."""
+        """Give up the connection: a descriptor of its own for the relay, and what was read from it and not yet used.
+
+        Raises ClientLeft.
+        """
         ...
 
     def close(self) -> None:
@@ -94,7 +97,7 @@ class Serving:
                     await self._idle.wait()
 
     async def serve(self, request: Request | Refused, client: Client) -> None:
-        """Serve one request to its end. Raises nothing but CancelledError: every failure is answered and logged."""
+        """Serve one request to its end: whatever can be expected to fail is answered and logged here."""
         try:
             if isinstance(request, Refused):
                 raise request
@@ -108,8 +111,6 @@ class Serving:
             attempts = [str(attempt) for attempt in error.attempts]
             log.warning("no_route", client=client.name, target=str(error.target), attempts=attempts, why=str(error))
             await client.refuse(_answer(error.status, error.reason))
-        except ClientLeft:
-            log.info("client_left", client=client.name)
         finally:
             client.close()
 
@@ -120,25 +121,13 @@ class Serving:
         tunnel = self.ledger.open(request.target, client.name, ranking.classification, now=now())
         try:
             won = await self._race(ranking, tunnel, client)
-            try:
-                if request.is_connect:
-                    await client.answer(ESTABLISHED)
-                tunnel.phase = TunnelPhase.RELAYING
-                downstream, early = await client.detach()
-            except BaseException:
-                won.dialed.close()
-                raise
-            tune_client(downstream)
-            relay = Relay(
-                downstream,
-                won.dialed.sock,
-                to_upstream=request.forward + early,
-                to_client=won.dialed.early,
-                limits=RelayLimits(linger=self.limits.linger, half_closed=self.limits.half_closed),
-                pipes=self.pipes,
-            )
+            relay = await self._connect(request, client, won)
+            tunnel.phase = TunnelPhase.RELAYING
             end = await self._relay(relay, tunnel)
             _log_tunnel(tunnel, ranking, won, end, seconds=now() - tunnel.opened_at)
+        except ClientLeft:
+            seconds = round(now() - tunnel.opened_at, 3)
+            log.info("client_left", client=client.name, target=str(request.target), seconds=seconds)
         finally:
             self.ledger.end(tunnel)
             if not self.ledger.tunnels:
@@ -155,23 +144,47 @@ class Serving:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "tunnels", message)
 
     async def _race(self, ranking: Ranking, tunnel: Tunnel, client: Client) -> Won:
-        """Run the race while the client waits for it; every finished race is learned from."""
+        """Run the race while the client waits for it; every finished race is learned from. Raises ClientLeft."""
         loop = asyncio.get_running_loop()
         racing = loop.create_task(race(ranking, self.dialers, self.failover), name=f"race for {ranking.target}")
         client.when_left(racing.cancel)
         try:
-            won = await racing
+            await asyncio.wait([racing])
+        except asyncio.CancelledError:
+            racing.cancel()
+            racing.add_done_callback(_close_won)  # it may have been won in this very turn
+            await asyncio.wait([racing])
+            raise
+        if racing.cancelled():
+            raise ClientLeft
+        try:
+            won = racing.result()
         except NoRoute as error:
             self.ledger.raced(tunnel, error.attempts, None, now=loop.time())
             raise
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if racing.cancelled() and task is not None and not task.cancelling():
-                raise ClientLeft from None
-            racing.cancel()
-            raise
         self.ledger.raced(tunnel, won.attempts, won.route, now=loop.time())
         return won
+
+    async def _connect(self, request: Request, client: Client, won: Won) -> Relay:
+        """Answer the client, take its connection over and give both ends to a relay. Raises ClientLeft."""
+        with contextlib.ExitStack() as held:
+            held.callback(won.dialed.close)
+            if request.is_connect:
+                await client.answer(ESTABLISHED)
+            downstream, early = await client.detach()
+            held.callback(downstream.close)
+            with contextlib.suppress(OSError):  # a client that is gone by now is found so by the relay
+                tune_client(downstream)
+            relay = Relay(
+                downstream,
+                won.dialed.sock,
+                to_upstream=request.forward + early,
+                to_client=won.dialed.early,
+                limits=RelayLimits(linger=self.limits.linger, half_closed=self.limits.half_closed),
+                pipes=self.pipes,
+            )
+            held.pop_all()  # the relay owns both from here on
+        return relay
 
     async def _relay(self, relay: Relay, tunnel: Tunnel) -> RelayEnd:
         tunnel.flow = relay
@@ -180,6 +193,12 @@ class Serving:
             return await relay.run()
         finally:
             del self.relays[tunnel.id]
+
+
+def _close_won(racing: asyncio.Task[Won]) -> None:
+    """Close what a race has won for a request that is cancelled."""
+    if not racing.cancelled() and racing.exception() is None:
+        racing.result().dialed.close()
 
 
 def _answer(status: HTTPStatus, reason: str) -> bytes:

@@ -36,11 +36,22 @@ FAILOVER_PHASES = ("connect", "first_flight", "release")  # the keys of status.j
 
 
 class Flow(Protocol):
-    """The live byte counters of a relay; `last_activity` is on the ledger's clock."""
+    """The live counters of a relay."""
 
-    bytes_in: int
-    bytes_out: int
-    last_activity: float
+    @property
+    def bytes_in(self) -> int:
+        """Bytes from upstream to the client so far."""
+        ...
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes from the client to upstream so far."""
+        ...
+
+    @property
+    def last_activity(self) -> float:
+        """When a byte last moved, on the ledger's clock."""
+        ...
 
 
 @dataclass(slots=True)
