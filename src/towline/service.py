@@ -70,7 +70,7 @@ class Service:
             access=config.access,
             failover=config.failover,
             limits=config.limits.capped(max_tunnels),
-            pipes=PipePool.if_supported(),
+            pipes=PipePool.where_supported(),
         )
 
     async def serve(self, request: Request | Refused, client: Client) -> None:
@@ -205,8 +205,9 @@ class Service:
         await self._serving.wait_until_idle(self._config.limits.linger + RELEASE_GRACE)
 
     def close(self) -> None:
-        """Give back what the service holds."""
-        self._resolver.close()
+        """Give back what the service holds, when every tunnel has ended."""
+        if self._serving.pipes is not None:
+            self._serving.pipes.close()
 
 
 def _listeners(config: Config) -> Iterable[Address]:

@@ -25,6 +25,7 @@ async def embed() -> AsyncIterator[Embed]:
             running = asyncio.get_running_loop().create_task(master.run())
 
             async def stop() -> None:
+                await master.addons.get("proxyserver").servers.update([])
                 master.shutdown()
                 await running
 

@@ -7,12 +7,16 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
+from mitmproxy.connection import Client
 from mitmproxy.hooks import all_hooks
+from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import modes
-from mitmproxy.proxy.mode_servers import ProxyConnectionHandler, ServerInstance
+from mitmproxy.proxy.mode_servers import ProxyConnectionHandler, RegularInstance, ServerInstance, ServerManager
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server import ConnectionHandler, TimeoutWatchdog
 from tests.addon.embedded import DEADLINE, Embed
@@ -45,29 +49,29 @@ async def test_stream_reader_waiter_is_set_only_while_read_waits() -> None:
     assert reader._waiter is not None  # type: ignore[attr-defined]
     reader.feed_data(b"x")
     assert await reading == b"x"
-    assert reader._waiter is None  # type: ignore[attr-defined]
+    assert reader._waiter is None
 
 
-async def test_hook_has_its_name_and_does_not_block() -> None:
+def test_hook_has_its_name_and_does_not_block() -> None:
     """The hook is registered under the name of the addon's method, and mitmproxy's layers go on while it runs."""
     assert all_hooks["towline_request"] is TowlineRequestHook
     assert TowlineRequestHook.blocking is False
     assert issubclass(TowlineRequestHook, commands.StartHook)
 
 
-async def test_mode_registers_itself() -> None:
+def test_mode_registers_itself() -> None:
     """mitmproxy finds our mode by its spec, and our instance for it, without being patched."""
     mode = ProxyMode.parse(mode_for(("::1", 3128)))
     assert isinstance(mode, TowlineMode)
     assert (mode.listen_host(), mode.listen_port()) == ("[::1]", 3128)
-    assert isinstance(ServerInstance.make(mode, None), TowlineInstance)  # type: ignore[arg-type]
+    assert isinstance(ServerInstance.make(mode, cast("ServerManager", None)), TowlineInstance)
 
 
-async def test_regular_mode_asks_for_the_layer_below_http_proxy() -> None:
+def test_regular_mode_asks_for_the_layer_below_http_proxy() -> None:
     """Under mitmdump the layer to be replaced is asked for right below modes.HttpProxy."""
-    assert issubclass(modes.HttpProxy, object)
-    instance = ServerInstance.make("regular", None)  # type: ignore[arg-type]
-    assert "HttpProxy" in type(instance).make_top_layer.__code__.co_names
+    instance: RegularInstance = RegularInstance.make("regular", cast("ServerManager", None))
+    client = Client(peername=("127.0.0.1", 1), sockname=("127.0.0.1", 2))
+    assert isinstance(instance.make_top_layer(Context(client, Options())), modes.HttpProxy)
 
 
 async def test_connection_parts_are_where_the_hand_off_looks(embed: Embed) -> None:
@@ -90,7 +94,7 @@ async def test_connection_parts_are_where_the_hand_off_looks(embed: Embed) -> No
     await proxy.idle()
 
 
-async def test_handler_keeps_reading_task_and_watchdog_api() -> None:
+def test_handler_keeps_reading_task_and_watchdog_api() -> None:
     """The handler has the attributes that hand-off and addon rely on."""
     assert ConnectionHandler.__annotations__["transports"]
     assert hasattr(TimeoutWatchdog, "disarm")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from towline.cli.configuration import config_option, load
+from towline.cli.configuration import config_option, load_and_log
 from towline.errors import ConfigError
 from towline.types import Target
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def check(ctx: click.Context, path: Path | None) -> None:
     """Check the configuration. Prints what it amounts to, or every problem with its line (exit code 78)."""
     try:
-        config = load(path)
+        config = load_and_log(path)
     except ConfigError as error:
         click.echo(error)  # on stdout: here the problems are the data
         ctx.exit(os.EX_CONFIG)

@@ -6,6 +6,7 @@ import contextlib
 
 import structlog
 
+from towline.admin.log import use_logging
 from towline.admin.serve import AdminServer
 from towline.cli.configuration import load
 from towline.config import Config
@@ -29,7 +30,8 @@ async def serve(config: Config) -> None:
 
 
 def addon() -> TowlineAddon:
-    """The addon for `mitmdump -s`, configured as `towline run` would be; mitmdump listens and logs. Raises ConfigError."""
+    """The addon for `mitmdump -s`, configured as `towline run` is; mitmdump listens and logs. Raises ConfigError."""
+    use_logging()
     return TowlineAddon(_service(load(None)))
 
 
@@ -38,5 +40,5 @@ def _service(config: Config) -> Service:
     allowed = tunnels_within(after)
     if allowed < config.limits.tunnels:
         hint = f"raise the hard limit (ulimit -Hn, LimitNOFILE=) above {after} for limits.tunnels"
-        log.warning("few_descriptors", limit=after, was=before, tunnels=allowed, hint=hint)
+        log.info("few_descriptors", limit=after, was=before, tunnels=allowed, hint=hint)
     return Service(config, max_tunnels=allowed)

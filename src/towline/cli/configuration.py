@@ -34,7 +34,6 @@ config_option = click.option(
     "--config",
     "path",
     metavar="FILE",
-    envvar=ENVIRONMENT,
     type=click.Path(path_type=Path),
     help=f"The configuration file. Without it: {ENVIRONMENT}, the usual places, or zero configuration.",
 )
@@ -64,9 +63,11 @@ def asking_options[F: Callable[..., Any]](command: F) -> F:
 
 
 def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The configuration file: `path` where one was named, else the first usual place that holds one, else None."""
+    """The configuration file: the one that was named, else the first usual place that holds one, else None."""
     if path is not None:
         return path
+    if environ.get(ENVIRONMENT):
+        return Path(environ[ENVIRONMENT])
     return next(filter(_is_present, _usual_places(environ)), None)
 
 
@@ -91,18 +92,22 @@ def _is_present(place: Path) -> bool:
 
 
 def load(path: Path | None) -> Config:
-    """The configuration from `path` or the usual places, with what this machine offers. Raises ConfigError.
-
-    Sets up the log, with the file's `log` in the end; until that is known the default serves, since discovery speaks.
-    """
+    """The configuration from `path` or the usual places, with what this machine offers. Raises ConfigError."""
     from towline import config
-    from towline.admin import log
     from towline.net import discover
 
-    log.configure(config.LogPolicy())
-    loaded = config.load(find(path, os.environ), environ=os.environ, discovered=discover.routes(os.environ))
-    log.configure(loaded.log)
-    return loaded
+    return config.load(find(path, os.environ), environ=os.environ, discovered=discover.routes(os.environ))
+
+
+def load_and_log(path: Path | None) -> Config:
+    """As `load`, and the log set up as it says; until that is known the default serves, since discovery speaks."""
+    from towline.admin import log
+    from towline.config import LogPolicy
+
+    log.configure(LogPolicy())
+    config = load(path)
+    log.configure(config.log)
+    return config
 
 
 def admin_address(path: Path | None) -> Address:

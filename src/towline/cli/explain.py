@@ -42,14 +42,21 @@ def explain(target: Target, path: Path | None, admin: Address | None, *, as_json
 
 
 def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
-    for key in ("target", "registry", "role", "rule", "refused", "why"):
+    verdict = "refused" if answer["refused"] else "why"
+    for key in ("target", "registry", "role", "rule", verdict):
         if answer[key]:
             yield f"{key:<9} {answer[key]}"
+    if verdict == "why":
+        yield from _routes(answer)
+
+
+def _routes(answer: Mapping[str, Any]) -> Iterator[str]:
     names = [entry["route"] for entry in (*answer["candidates"], *answer["excluded"])]
     column = max(map(len, names), default=0)
     for place, candidate in enumerate(answer["candidates"], start=1):
         seconds = f"{candidate['expected_seconds']:.2f} s"
         yield f"{place:>2}. {candidate['route']:<{column}}  {seconds:>8}  {candidate['reason']}"
-        yield f"{'':<{column + 16}}{candidate['description']}"
+        if candidate["description"] != candidate["route"]:  # `direct` is
+            yield f"{'':<{column + 16}}{candidate['description']}"
     for route in answer["excluded"]:
         yield f"  - {route['route']:<{column}}  {'left out':>8}  {route['reason']}"

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from towline.cli.configuration import config_option, load
+from towline.cli.configuration import config_option, load_and_log
 
 
 @click.command()
 @config_option
 def run(path: Path | None) -> None:
     """Run the proxy. SIGTERM or SIGINT ends it: open tunnels get limits.drain seconds to end by themselves."""
-    config = load(path)
+    config = load_and_log(path)
 
     import asyncio
 

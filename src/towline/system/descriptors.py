@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import resource
 
-RESERVED = 64
-"""Descriptors kept for everything but tunnels: standard streams, event loop, listeners, admin connections, lookups."""
+RESERVED = 64 + 2 * 32
+"""Descriptors kept for everything but tunnels: standard streams, event loop, listeners, admin connections, lookups; and
+the two ends of each pipe that the pool may have (net/pipes.py)."""
 
-PER_TUNNEL = 3 + 2 * 2
-"""Descriptors of one tunnel at its most: the client's socket, the upstream's and the duplicate that is spliced; and a
-pipe of two for either direction while bytes flow. A race holds fewer (one client, failover.max_parallel dials)."""
+PER_TUNNEL = 3
+"""Descriptors of one tunnel: the client's socket, its duplicate that the relay has, and the upstream's."""
 
 OPEN_MAX = 10_240
 """What an infinite limit is taken for: the most that macOS accepts where it reports one (setrlimit(2) there)."""
