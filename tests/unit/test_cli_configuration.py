@@ -29,6 +29,15 @@ def test_named_file_is_taken_unseen(tmp_path: Path) -> None:
     assert find(tmp_path / "missing.yaml", {"HOME": str(tmp_path)}) == tmp_path / "missing.yaml"
 
 
+def test_environment_names_a_file(tmp_path: Path) -> None:
+    """TOWLINE_CONFIG counts as naming one, for mitmdump's addon as well; empty it names none, and -c goes before it."""
+    file = written(tmp_path / ".config/towline/towline.yaml")
+    environ = {"HOME": str(tmp_path), "TOWLINE_CONFIG": "missing.yaml"}
+    assert find(None, environ) == Path("missing.yaml")
+    assert find(Path("named.yaml"), environ) == Path("named.yaml")
+    assert find(None, environ | {"TOWLINE_CONFIG": ""}) == file
+
+
 def test_usual_places_in_order(tmp_path: Path) -> None:
     """XDG_CONFIG_HOME comes first, and ~/.config is its default."""
     home = written(tmp_path / ".config/towline/towline.yaml")

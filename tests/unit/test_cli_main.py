@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -103,6 +104,19 @@ def test_named_file_that_is_missing_is_78(tmp_path: Path) -> None:
     assert done.stderr == f"{tmp_path}/missing.yaml: cannot be read: No such file or directory\n"
 
 
+def test_address_in_use_is_1(tmp_path: Path) -> None:
+    """run that cannot have its admin address ends with what, where and a hint as the last words on stderr."""
+    file = tmp_path / "towline.yaml"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = Target(*taken.getsockname()).authority
+        file.write_text(f"admin: '{address}'\n")
+        done = towline("run", "-c", str(file))
+    assert (done.returncode, done.stdout) == (1, "")
+    error, hint = done.stderr.splitlines()[-2:]
+    assert error == f"error: the admin address {address} is in use"
+    assert hint.startswith("hint: ")
+
+
 def test_check_sums_up(tmp_path: Path) -> None:
     """A right file: what it amounts to on stdout, secrets not among it."""
     (tmp_path / "secret").write_text("hunter2")
@@ -197,7 +211,6 @@ async def test_explain_says_why(admin: str) -> None:
         " 1. vpn       0.08 s  dials in 80 ms",
         "                      direct by interface wg0",
         " 2. direct    5.20 s  failed 3 s ago (reset)",
-        "                      direct",
         "  - office  left out  disabled in the configuration",
     ]
     raw = await asyncio.to_thread(invoke, "explain", "ghcr.io", "--admin", admin, "--json")
@@ -205,12 +218,12 @@ async def test_explain_says_why(admin: str) -> None:
 
 
 async def test_explain_tells_a_refusal(admin: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A target that would be refused says so before its routes; the question was answered, so the exit code is 0."""
-    refused = EXPLAINED | {"refused": "port 25 is not in policy.ports\x1b[2J", "candidates": [], "excluded": []}
+    """A refusal stands in the place of the routes; the question was answered, so the exit code is 0."""
+    refused = EXPLAINED | {"refused": "port 25 is not in policy.ports\x1b[2J"}
     monkeypatch.setattr(FakeRunning, "explain", lambda _self, _host, _port: refused)
     result = await asyncio.to_thread(invoke, "explain", "ghcr.io:25", "--admin", admin)
     assert result.exit_code == 0
-    assert r"refused   port 25 is not in policy.ports\x1b[2J" in result.stdout.splitlines()
+    assert result.stdout.splitlines()[-1] == r"refused   port 25 is not in policy.ports\x1b[2J"
 
 
 async def test_asking_starts_fast(admin: str) -> None:

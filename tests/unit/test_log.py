@@ -260,3 +260,21 @@ def test_foreign_journal_stream_is_no_journal(tmp_path: Path) -> None:
         structlog.get_logger("towline").info("listening")
         stream.seek(0)
         assert json.loads(stream.read())["event"] == "listening"
+
+
+def test_use_logging_keeps_what_is_set_up(caplog: pytest.LogCaptureFixture) -> None:
+    """Under mitmdump: its handlers stay, and get text, with level, logger and traceback where logging has them."""
+    handlers = logging.getLogger().handlers[:]
+    log.use_logging()
+    logger = structlog.get_logger("towline")
+    with caplog.at_level(logging.INFO):
+        logger.debug("not heard")
+        logger.info("tunnel", target="ghcr.io:443", why="100 %s\n")
+        logger.error("failed", exc_info=ValueError("x"))
+    assert logging.getLogger().handlers == handlers
+    first, second = caplog.records
+    assert (first.name, first.levelname) == ("towline", "INFO")
+    assert first.getMessage() == r'tunnel       target=ghcr.io:443 why="100 %s\n"'
+    assert (second.getMessage(), second.levelname) == ("failed", "ERROR")
+    assert second.exc_info is not None
+    assert second.exc_info[0] is ValueError

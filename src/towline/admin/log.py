@@ -26,7 +26,7 @@ from typing import TextIO
 
 import structlog
 from structlog.stdlib import ProcessorFormatter
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from towline.admin.text import escape
 from towline.config import LogPolicy
@@ -75,8 +75,17 @@ def configure(policy: LogPolicy, *, stream: TextIO | None = None, environ: Mappi
     for name in CHATTY:
         logging.getLogger(name).setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
     logging.captureWarnings(capture=True)  # else Python's warnings reach stderr as bare text between the lines
+    _send_through_logging(ProcessorFormatter.wrap_for_formatter)
+
+
+def use_logging() -> None:
+    """Send structlog's events as text to logging as it is set up: under mitmdump, which has handlers of its own."""
+    _send_through_logging(_message)
+
+
+def _send_through_logging(last: Processor) -> None:
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, ProcessorFormatter.wrap_for_formatter],
+        processors=[structlog.stdlib.filter_by_level, last],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
@@ -169,13 +178,18 @@ class _TextLine:
         exception = fields.pop("exception", None)
         if fields["logger"].partition(".")[0] == "towline":
             del fields["logger"]  # a reader wants the name of a stranger only
-        pairs = " ".join(f"{key}={_word(value)}" for key, value in fields.items())
-        line = f"{stamp}{self._coloured(level)} " + (f"{name:<{EVENT_COLUMN}} {pairs}" if pairs else name)
+        line = f"{stamp}{self._coloured(level)} {_event(name, fields)}"
         return line if exception is None else "\n    ".join([line, *exception.split("\n")])
 
     def _coloured(self, level: str) -> str:
         text = f"{level:<8}"
         return f"{COLOURS[level]}{text}{RESET}" if self.colours and level in COLOURS else text
+
+
+def _event(name: str, fields: Mapping[str, object]) -> str:
+    """`event       key=value ...`"""
+    pairs = " ".join(f"{key}={_word(value)}" for key, value in fields.items())
+    return f"{name:<{EVENT_COLUMN}} {pairs}" if pairs else name
 
 
 def _word(value: object) -> str:
@@ -199,3 +213,10 @@ def _journal_lines(logger: WrappedLogger, name: str, event: EventDict) -> str:
     """The text form for journald, which stamps the time itself and takes every line for an entry of its own."""
     text = _TextLine(stamp=lambda _ts: "", colours=False)(logger, name, event)
     return "\n".join(f"<{PRIORITIES[event['level']]}>{line}" for line in text.split("\n"))
+
+
+def _message(logger: WrappedLogger, name: str, event: EventDict) -> tuple[tuple[str], dict[str, object]]:
+    """The arguments of logging's own call: the text form without what logging knows itself."""
+    exc_info = event.pop("exc_info", None)
+    fields = dict(_safe(logger, name, event))
+    return (_event(fields.pop("event"), fields),), {"exc_info": exc_info}
