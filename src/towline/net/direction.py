@@ -1,0 +1,132 @@
+"""One direction of a tunnel: bytes go from its source to its sink, and the source's end is passed on as FIN.
+
+A direction runs in turns. A turn gives the sink what is held, takes from the source once, and gives that; then either
+the direction is over, or `waiting` says what the next turn waits for. The source is read only when the sink has taken
+all: one carrier's worth is the most that is ever held, and after each a fast tunnel gives way to the others.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import selectors
+import socket
+import ssl
+import struct
+import termios
+from contextlib import suppress
+from typing import NamedTuple
+
+from towline.net.carriers import Carrier, DropCarrier
+
+
+class Interest(NamedTuple):
+    """A descriptor and the event that is waited for on it: selectors.EVENT_READ or EVENT_WRITE."""
+
+    fd: int
+    event: int
+
+
+class Direction:
+    """Source to sink. It closes neither socket: they belong to the relay."""
+
+    def __init__(self, source: socket.socket, sink: socket.socket, carrier: Carrier) -> None:
+        self._source = source
+        self._sink = sink
+        self._carrier = carrier
+        self.moved = 0
+        """Bytes that the sink took."""
+        self.waiting: Interest | None = None
+        """What the next turn waits for; None while one is due."""
+        self.source_ended = False
+        """Nothing more is taken: FIN, an error, or stop()."""
+        self.source_error: OSError | None = None
+        """The error that ended the source; None where it was FIN."""
+        self.sink_error: OSError | None = None
+        """Why the sink takes nothing more. Only discard() goes on from here."""
+        self.discarding = False
+        """Whether discard() was called."""
+        self.over = False
+        """The source has ended, and the sink took everything and was told."""
+
+    @property
+    def queued(self) -> int:
+        """Bytes that the sink's peer has yet to acknowledge, held here or by the kernel; FIN counts as one."""
+        return 0 if self.discarding else self._carrier.held + _unacknowledged(self._sink)
+
+    def turn(self) -> None:
+        """Move at most one carrier's worth, then set `waiting`, `over` or an error."""
+        if not self._give():
+            return
+        if not self.source_ended and not (self._take() and self._give()):
+            return
+        if self.source_ended:
+            self._end()
+        else:
+            self.waiting = Interest(self._source.fileno(), selectors.EVENT_READ)
+
+    def stop(self) -> None:
+        """Take nothing more; the turns that follow give what is held, then FIN."""
+        self.source_ended = True
+        self.waiting = None
+
+    def discard(self) -> None:
+        """The sink is gone: the turns that follow read the source and drop what it sends, until it ends."""
+        self._carrier.close()
+        self._carrier = DropCarrier(self._source)
+        self.discarding = True
+        self.waiting = None
+
+    def close(self) -> None:
+        """Forget what is held."""
+        self._carrier.close()
+
+    def _take(self) -> bool:
+        """Take from the source once; False when it has nothing yet."""
+        try:
+            taken = self._carrier.fill()
+        except (BlockingIOError, ssl.SSLWantReadError):
+            self.waiting = Interest(self._source.fileno(), selectors.EVENT_READ)
+            return False
+        except ssl.SSLWantWriteError:  # TLS has to answer a key update before it reads on
+            self.waiting = Interest(self._source.fileno(), selectors.EVENT_WRITE)
+            return False
+        except OSError as error:
+            self.source_error = error
+            taken = 0
+        self.source_ended = taken == 0
+        return True
+
+    def _give(self) -> bool:
+        """Give the sink what is held, once; False when it did not take all."""
+        if not self._carrier.held:
+            return True
+        self.waiting = Interest(self._sink.fileno(), selectors.EVENT_WRITE)
+        try:
+            self.moved += self._carrier.drain()
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            return False
+        except ssl.SSLWantReadError:  # TLS has to read a handshake message before it writes on
+            self.waiting = Interest(self._sink.fileno(), selectors.EVENT_READ)
+            return False
+        except OSError as error:
+            self.sink_error = error
+            return False
+        return not self._carrier.held
+
+    def _end(self) -> None:
+        self.over = True
+        self.waiting = None
+        if not self.discarding:
+            # Not sink.shutdown(): an SSLSocket's own drops its TLS state, and the other direction could not go on.
+            with suppress(OSError):  # ENOTCONN: the peer has reset, as the other direction will find
+                socket.socket.shutdown(self._sink, socket.SHUT_WR)
+
+
+def _unacknowledged(sock: socket.socket) -> int:
+    """Bytes that the kernel keeps until the peer has acknowledged them (tcp(7), SIOCOUTQ); 0 where it does not say."""
+    if sock.fileno() < 0:
+        return 0
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0])
+    except OSError:
+        return 0

@@ -1,0 +1,287 @@
+"""Moving the bytes of one tunnel between two connected sockets, and ending it so that its client can resume.
+
+    client ──── up ───▶ upstream     Each direction runs in turns (direction.py), when the event loop says that the
+    client ◀── down ─── upstream     socket it waits for is ready. An idle tunnel wakes nobody and holds no buffer.
+
+How ends travel:
+
+1. FIN goes through, after every byte before it, in each direction on its own. A half-closed tunnel in which nothing
+   moves and nothing is queued for `half_closed` seconds is ended.
+2. An upstream that is gone (RST, timeout, broken TLS) or given up (release()) reaches the client as FIN, after
+   everything that could be read. Never as RST: containerd resumes a pull after FIN alone (clients.md 0, fact 2).
+3. close() with unread bytes sends RST and forgets what was queued (RFC 1122 4.2.2.13). So after the FIN of rule 2 the
+   client's bytes are read and dropped, until its own FIN, or until it has had everything for `linger` seconds.
+4. A client that is gone takes the upstream with it at once. One that does not read is not gone: the tunnel waits for it
+   and holds one carrier's worth, no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import selectors
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from towline.net.carriers import Carrier, CopyCarrier
+from towline.net.direction import Direction, Interest
+from towline.net.pipes import PipePool
+from towline.net.splice import SpliceCarrier
+
+
+@dataclass(frozen=True, slots=True)
+class RelayLimits:
+    """Bounds on a tunnel that is ending, in seconds; core.policy.LimitsPolicy has the defaults."""
+
+    linger: float
+    """For the client to close after it has everything and the FIN."""
+    half_closed: float
+    """Of silence, after which a half-closed tunnel is ended."""
+
+
+class End(StrEnum):
+    """Which side of a tunnel ended first, and how. Timeouts are the kernel's: keepalive, or bytes not acknowledged."""
+
+    UPSTREAM_FIN = "upstream fin"
+    UPSTREAM_RESET = "upstream reset"
+    UPSTREAM_TIMEOUT = "upstream timeout"
+    UPSTREAM_ERROR = "upstream error"
+    CLIENT_FIN = "client fin"
+    CLIENT_RESET = "client reset"
+    CLIENT_TIMEOUT = "client timeout"
+    CLIENT_ERROR = "client error"
+    RELEASED = "released"
+    IDLE_HALF_CLOSED = "idle half-closed"
+
+
+@dataclass(frozen=True, slots=True)
+class RelayEnd:
+    """How a tunnel went; `reason` is a phrase that begins with `first`."""
+
+    first: End
+    reason: str
+    bytes_in: int
+    """Upstream to client, as far as the client's socket took them."""
+    bytes_out: int
+    """Client to upstream, likewise."""
+    seconds: float
+
+
+class Relay:
+    """One tunnel's byte path, made inside a running event loop. run() owns both sockets and is their closing path."""
+
+    def __init__(
+        self,
+        client: socket.socket,
+        upstream: socket.socket,
+        *,
+        to_upstream: bytes = b"",
+        to_client: bytes = b"",
+        limits: RelayLimits,
+        pipes: PipePool | None,
+    ) -> None:
+        """Both sockets are connected and non-blocking: the client plain TCP, the upstream TCP or TLS over it.
+
+        `to_upstream` was already read from the client and goes first; `to_client` likewise, the other way. With `pipes`
+        the relay splices unless the upstream is TLS; without, it copies.
+        """
+        if isinstance(upstream, ssl.SSLSocket):
+            pipes = None
+        self._client = client
+        self._upstream = upstream
+        self._limits = limits
+        self._up = Direction(client, upstream, _carrier(client, upstream, pipes, to_upstream))
+        self._down = Direction(upstream, client, _carrier(upstream, client, pipes, to_client))
+        self._loop = asyncio.get_running_loop()
+        self._done: asyncio.Future[_Cause] = self._loop.create_future()
+        self._cause: _Cause | None = None
+        self._released = False
+        self._lingering = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._watched: frozenset[Interest] = frozenset()
+        self._moved = 0
+        self._began = self._loop.time()
+        self.last_activity = self._began
+        """When a byte last moved, by the loop's clock."""
+        self.first_byte_at: float | None = None
+        """When upstream's first byte moved, by the loop's clock."""
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes moved so far from upstream to client."""
+        return self._down.moved
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes moved so far from client to upstream."""
+        return self._up.moved
+
+    @property
+    def queued_in(self) -> int:
+        """Bytes from upstream that the client has not acknowledged: while there are any, silence is not a stall."""
+        return self._down.queued
+
+    async def run(self) -> RelayEnd:
+        """Move bytes until the tunnel is over, then close both sockets; cancellation closes them at once."""
+        try:
+            self._turn(None)
+            cause = await self._done
+        finally:
+            self._close()
+        return RelayEnd(cause.first, cause.reason, self.bytes_in, self.bytes_out, self._loop.time() - self._began)
+
+    def release(self) -> None:
+        """End the client's side cleanly: what was read goes out, then FIN. Nothing more is read from upstream.
+
+        run() returns once the client has closed, or has had everything for `linger` seconds. A client that does not
+        read is waited for; a caller with a deadline of its own cancels run().
+        """
+        self._cause = self._cause or _Cause(End.RELEASED)
+        self._released = True
+        self._down.stop()
+        self._turn(None)
+
+    def _turn(self, event: Interest | None) -> None:
+        """Give a turn to each direction that waited for `event` (None: that is due one), then act on what it led to."""
+        if self._done.done():
+            return
+        try:
+            for direction in (self._down, self._up):
+                if direction.waiting == event and not direction.over:
+                    direction.turn()
+            self._note_progress()
+            self._settle()
+        except Exception as error:  # a bug. The loop would only log it and leave the tunnel hanging; so run() raises it
+            self._done.set_exception(error)
+
+    def _note_progress(self) -> None:
+        moved = self.bytes_in + self.bytes_out
+        if moved == self._moved:
+            return
+        self._moved = moved
+        self.last_activity = self._loop.time()
+        if self.first_byte_at is None and self.bytes_in:
+            self.first_byte_at = self.last_activity
+
+    def _settle(self) -> None:
+        """Apply the rules above to what the directions have come to; then wait for what they wait for."""
+        up, down = self._up, self._down
+        cause = self._cause = self._cause or _first_end(up, down)
+        if cause and (up.source_error or down.sink_error or (up.over and down.over)):
+            self._finish(cause)
+            return
+        upstream_gone = self._released or down.source_error or up.sink_error
+        if upstream_gone and not (up.over or up.discarding):
+            up.discard()
+            self._turn(None)
+            return
+        if cause:
+            self._set_timer(cause)
+        self._watch(frozenset(direction.waiting for direction in (up, down) if direction.waiting))
+        if upstream_gone and down.source_ended:
+            self._upstream.close()
+
+    def _watch(self, wanted: frozenset[Interest]) -> None:
+        """Have the loop call `_turn` for these events and no others.
+
+        A socket that nothing waits for leaves the selector altogether. It has to: epoll reports errors and hang-ups
+        whether asked for or not, over and over, and a tunnel that waits for its other side would burn a core.
+        """
+        for interest in self._watched - wanted:
+            remove = self._loop.remove_reader if interest.event == selectors.EVENT_READ else self._loop.remove_writer
+            remove(interest.fd)
+        for interest in wanted - self._watched:
+            add = self._loop.add_reader if interest.event == selectors.EVENT_READ else self._loop.add_writer
+            add(interest.fd, self._turn, interest)
+        self._watched = wanted
+
+    def _set_timer(self, cause: _Cause) -> None:
+        """Start the one timer that bounds the present state: half-closed first, then perhaps lingering."""
+        if self._down.over and self._up.discarding:
+            if not self._lingering:
+                self._lingering = True
+                self._restart_timer(self._limits.linger, cause)
+        elif self._timer is None and (self._down.over or self._up.over or self._up.discarding):
+            self._restart_timer(self._limits.half_closed, cause)
+
+    def _restart_timer(self, seconds: float, cause: _Cause) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self._time_is_up, cause)
+
+    def _time_is_up(self, cause: _Cause) -> None:
+        """End the tunnel, or give it more time where a peer still has bytes to take or something moved meanwhile."""
+        limit = self._limits.linger if self._lingering else self._limits.half_closed
+        if self._down.queued or self._up.queued:
+            self._restart_timer(limit, cause)
+        elif self._lingering:
+            self._finish(cause)
+        elif (silence := self._loop.time() - self.last_activity) < limit:
+            self._restart_timer(limit - silence, cause)
+        else:
+            self._finish(_Cause(End.IDLE_HALF_CLOSED, f"{cause.reason}, then nothing for {limit:g} s"))
+
+    def _finish(self, cause: _Cause) -> None:
+        self._wait_for_nothing()
+        self._done.set_result(cause)
+
+    def _wait_for_nothing(self) -> None:
+        self._watch(frozenset())
+        if self._timer:
+            self._timer.cancel()
+
+    def _close(self) -> None:
+        self._wait_for_nothing()
+        self._up.close()
+        self._down.close()
+        # The FIN is sent here and not left to close(): the client's descriptor may be a duplicate, its connection open.
+        with suppress(OSError):
+            self._client.shutdown(socket.SHUT_WR)
+        self._client.close()
+        self._upstream.close()
+
+
+class _Cause(NamedTuple):
+    """What ended a tunnel."""
+
+    first: End
+    detail: str = ""
+
+    @property
+    def reason(self) -> str:
+        return f"{self.first}: {self.detail}" if self.detail else str(self.first)
+
+
+def _carrier(source: socket.socket, sink: socket.socket, pipes: PipePool | None, head: bytes) -> Carrier:
+    return SpliceCarrier(source, sink, pipes, head) if pipes else CopyCarrier(source, sink, head)
+
+
+def _first_end(up: Direction, down: Direction) -> _Cause | None:
+    """The first end, where a direction has come to one. Called after every turn, so there is seldom more than one."""
+    if error := up.source_error or down.sink_error:
+        return _failure("client", error)
+    if error := down.source_error or up.sink_error:
+        return _failure("upstream", error)
+    if down.source_ended:
+        return _Cause(End.UPSTREAM_FIN)
+    if up.source_ended:
+        return _Cause(End.CLIENT_FIN)
+    return None
+
+
+_RESETS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
+"""RST: seen by a read, by a write after it was seen, and on BSD."""
+_TIMEOUTS = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH})
+"""Linux reports the last ICMP error in place of ETIMEDOUT when it gives a connection up (tcp(7))."""
+
+
+def _failure(side: str, error: OSError) -> _Cause:
+    """Name what the kernel or OpenSSL reported on a `side`: client or upstream."""
+    if isinstance(error, ssl.SSLEOFError):
+        return _Cause(End.UPSTREAM_FIN, "without close_notify")
+    how = "reset" if error.errno in _RESETS else "timeout" if error.errno in _TIMEOUTS else "error"
+    return _Cause(End(f"{side} {how}"), error.strerror or str(error))
