@@ -1,4 +1,4 @@
-"""The composition root: a configuration becomes dialers, a guard, a ranking and a ledger, and serves requests with them.
+"""The composition root: a configuration becomes dialers, a guard, a ranking and a ledger, and requests are served.
 
 What the edges ask it: `serve` (proxy), `snapshot` and `explain` (admin), `drain` (signals).
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 
 import psutil
@@ -21,6 +22,7 @@ from towline.core.guard import Guard
 from towline.core.head import Request
 from towline.core.health import Health
 from towline.core.ledger import Ledger
+from towline.core.policy import TargetPolicy
 from towline.core.rank import estimate, rank
 from towline.errors import Refused
 from towline.net.connect import ConnectDialer
@@ -45,6 +47,7 @@ from towline.types import (
 
 log = structlog.get_logger("towline")
 
+FAKE_ADDRESSES = ipaddress.ip_network("198.18.0.0/15")  # RFC 2544 benchmarking; the default of fake-IP proxies
 RELEASE_GRACE = 0.5  # seconds beyond the linger that released tunnels get to write their log line
 DRAIN_REPORT = 5.0  # seconds between two lines that say what a drain waits for
 
@@ -58,11 +61,12 @@ class Service:
         self._clock = loop.time
         self._config = config
         self._catalogue: Catalogue = load_catalogue().with_overrides(config.registries)
-        self._guard = Guard(config.policy, own=frozenset())
+        self._policy = _with_fake_addresses(config.policy)
+        self._guard = Guard(self._policy, own=frozenset())
         self._own_ports = frozenset(port for _, port in _listeners(config))
         self._resolver = SystemResolver()
         self._ledger = Ledger(started_at=self._clock())
-        self._listening = False
+        self._listening: tuple[str, ...] = ()
         self._serving = Serving(
             rank=self._rank,
             dialers={spec.name: self._dialer(spec) for spec in config.routes if not spec.disabled},
@@ -95,7 +99,7 @@ class Service:
         """The guard; where the port is one of our own, it knows this machine's addresses as they are now."""
         if target.port in self._own_ports:
             own = frozenset((ip, port) for ip in _local_addresses() for port in self._own_ports)
-            return Guard(self._config.policy, own=own)
+            return Guard(self._policy, own=own)
         return self._guard
 
     def _rank(self, target: Target) -> Ranking:
@@ -118,7 +122,7 @@ class Service:
         )
 
     def explain(self, host: str, port: int) -> dict[str, object]:
-        """What would happen to a CONNECT to `host`:`port` now, JSON-ready, in the words of the log. Raises TargetError."""
+        """What a CONNECT to `host`:`port` would meet now, JSON-ready, in the words of the log. Raises TargetError."""
         target = Target.parse(host, port)
         classification = self._catalogue.classify(target)
         refusal = self._guard_for(target).check_target(target, classification)
@@ -148,10 +152,10 @@ class Service:
         now = self._clock()
         return Snapshot(
             version=__version__,
-            ready=self._listening and not self._serving.draining,
+            ready=bool(self._listening) and not self._serving.draining,
             draining=self._serving.draining,
             uptime_seconds=now - self._ledger.started_at,
-            listen=tuple(Target(*address).authority for address in self._config.listen),
+            listen=self._listening,
             routes=tuple(self._route_view(spec, now) for spec in self._config.routes),
             tunnels=self._ledger.tunnel_views(now=now),
             totals=self._ledger.totals(),
@@ -177,13 +181,13 @@ class Service:
             probed_seconds_ago=None,
         )
 
-    def started(self) -> None:
-        """The listeners are open: say what was found, and be ready."""
-        self._listening = True
+    def started(self, listening: Sequence[str]) -> None:
+        """The listeners are open, at these addresses: say what was found, and be ready."""
+        self._listening = tuple(listening)
         for spec in self._config.routes:
             state = "disabled" if spec.disabled else spec.describe()
             log.info("route", name=spec.name, way=state, cost=spec.cost, origin=spec.origin)
-        log.info("listening", addresses=[Target(*address).authority for address in self._config.listen])
+        log.info("listening", addresses=listening)
 
     async def drain(self) -> bool:
         """Take no new tunnels and wait for the open ones, at most `limits.drain` seconds; True when all ended.
@@ -199,7 +203,7 @@ class Service:
         return not self._ledger.tunnels
 
     async def release_all(self) -> None:
-        """End every tunnel with FIN toward its client; wait until they are ended, at most a little over `limits.linger`."""
+        """End every tunnel with FIN toward its client; wait for the ends, a little over `limits.linger` at most."""
         for relay in list(self._serving.relays.values()):
             relay.release()
         await self._serving.wait_until_idle(self._config.limits.linger + RELEASE_GRACE)
@@ -212,6 +216,18 @@ class Service:
 
 def _listeners(config: Config) -> Iterable[Address]:
     return (*config.listen, config.admin) if config.admin else config.listen
+
+
+def _with_fake_addresses(policy: TargetPolicy) -> TargetPolicy:
+    """The policy, with the fake addresses of a TUN-mode proxy (Clash, mihomo, sing-box) opened where one runs here.
+
+    Such a proxy answers every name with an address in its own network, which the guard would rightly refuse: then
+    Towline would be worse than direct for its users. Its TUN interface has an address in that network.
+    """
+    if not any(ipaddress.ip_address(ip) in FAKE_ADDRESSES for ip in _local_addresses()):
+        return policy
+    log.info("fake_addresses", network=str(FAKE_ADDRESSES), why="a TUN interface of this machine is in it")
+    return replace(policy, private_targets=(*policy.private_targets, str(FAKE_ADDRESSES)))
 
 
 def _local_addresses() -> frozenset[str]:

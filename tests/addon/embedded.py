@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from towline.core.head import Request
@@ -23,7 +23,8 @@ class ScriptedService:
     serve: Serve
     is_started: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def started(self) -> None:
+    def started(self, listening: Sequence[str]) -> None:
+        assert listening
         self.is_started.set()
 
     async def drain(self) -> bool:

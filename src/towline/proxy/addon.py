@@ -14,6 +14,7 @@ from mitmproxy.proxy.layers import modes
 from towline.proxy.handoff import HandoffError, HeldClient
 from towline.proxy.layer import Asked, RequestLayer
 from towline.service import Service
+from towline.types import Target
 
 log = structlog.get_logger("towline")
 
@@ -28,7 +29,8 @@ class TowlineAddon:
 
     def running(self) -> None:
         """The listeners are open."""
-        self._service.started()
+        proxyserver: Proxyserver = ctx.master.addons.get("proxyserver")
+        self._service.started([Target(*address[:2]).authority for address in proxyserver.listen_addrs()])
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         """Take every connection to an HTTP proxy mode, also where another addon has chosen before."""

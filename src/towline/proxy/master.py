@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import signal
 from collections.abc import Sequence
 
@@ -62,8 +63,8 @@ class LeanMaster(master.Master):
         fatal = len(failed) == len(self._proxyserver.servers) or not all(_lacks_ipv6(instance) for instance in failed)
         for instance in failed:
             if fatal:
-                raise ListenError(f"{instance.mode.full_spec}: {instance.last_exception}")
-            log.warning("no_ipv6", listener=instance.mode.full_spec, why=str(instance.last_exception))
+                raise _listen_error(instance)
+            log.warning("no_ipv6", listener=_address(instance), why=str(instance.last_exception))
 
     def stop(self) -> None:
         """Begin to drain; asked again, end at once."""
@@ -81,6 +82,18 @@ class LeanMaster(master.Master):
         hurried.cancel()
         await self._service.release_all()
         self.shutdown()
+
+
+def _address(instance: ServerInstance[TowlineMode]) -> str:
+    return instance.mode.full_spec.removeprefix("towline@")
+
+
+def _listen_error(instance: ServerInstance[TowlineMode]) -> ListenError:
+    error = instance.last_exception
+    number = error.errno if isinstance(error, OSError) else None
+    why = os.strerror(number) if number else str(error)
+    hint = "is another proxy running there? " if number == errno.EADDRINUSE else ""
+    return ListenError(f"cannot listen on {_address(instance)}: {why}\nhint: {hint}`listen:` chooses other addresses")
 
 
 def _lacks_ipv6(instance: ServerInstance[TowlineMode]) -> bool:

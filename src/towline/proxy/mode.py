@@ -45,6 +45,7 @@ class TowlineInstance(AsyncioServerInstance[TowlineMode]):
         """The layer that every accepted connection begins with."""
         return RequestLayer(context)
 
-    async def listen(self, host: str, port: int) -> list[asyncio.Server]:  # type: ignore[override]  # a list is invariant
-        """Open the listener; an IPv6 host comes in the brackets of the mode spec."""
-        return [await asyncio.start_server(self.handle_stream, host.strip("[]"), port, backlog=BACKLOG)]
+    async def _start(self) -> None:
+        """Open the listener; an IPv6 host comes in the brackets of the mode spec. Raises OSError."""
+        host, port = self.mode.listen_host().strip("[]"), self.mode.listen_port()
+        self._servers = [await asyncio.start_server(self.handle_stream, host, port, backlog=BACKLOG)]

@@ -13,8 +13,9 @@ RESERVED = 64 + 2 * 32
 """Descriptors kept for everything but tunnels: standard streams, event loop, listeners, admin connections, lookups; and
 the two ends of each pipe that the pool may have (net/pipes.py)."""
 
-PER_TUNNEL = 3
-"""Descriptors of one tunnel: the client's socket, its duplicate that the relay has, and the upstream's."""
+PER_TUNNEL = 4
+"""Descriptors of one tunnel at its most: the client's socket, and in the race the dials that are under way at once
+(failover.max_parallel); later one upstream, and the duplicate of the client's that the relay has."""
 
 OPEN_MAX = 10_240
 """What an infinite limit is taken for: the most that macOS accepts where it reports one (setrlimit(2) there)."""
