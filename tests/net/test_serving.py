@@ -507,20 +507,23 @@ async def test_cancelled_tunnel(client: FakeClient) -> None:
 
 
 async def test_wait_until_idle(client: FakeClient) -> None:
-    """A drain waits for the last tunnel, at most as long as it was told, and not at all where none is open."""
+    """A drain waits for the last of the open tunnels, at most as long as it was told, and for nothing where none is."""
     loop = asyncio.get_running_loop()
-    gate = Gate()
+    gate, other = Gate(), FakeClient()
     served = serving({"direct": gate})
     await served.wait_until_idle(BEFORE_A_TIMEOUT)
-    task = start(served, CONNECT, client)
-    await gate.begun.wait()
-    began = loop.time()
-    await served.wait_until_idle(0.05)
-    assert 0.04 < loop.time() - began < BEFORE_A_TIMEOUT / 2
-    waiting = asyncio.create_task(served.wait_until_idle(BEFORE_A_TIMEOUT))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    client.leave()
-    await finish(waiting)
-    assert served.ledger.tunnels == {}
-    await finish(task)
+    with other.far:
+        tasks = [start(served, CONNECT, client), start(served, CONNECT, other)]
+        await gate.begun.wait()
+        began = loop.time()
+        await served.wait_until_idle(0.05)
+        assert 0.04 < loop.time() - began < BEFORE_A_TIMEOUT / 2
+        waiting = asyncio.create_task(served.wait_until_idle(BEFORE_A_TIMEOUT))
+        client.leave()
+        await finish(tasks[0])
+        assert not waiting.done()
+        other.leave()
+        await asyncio.wait([waiting], timeout=BEFORE_A_TIMEOUT)
+        assert waiting.done()
+        assert served.ledger.tunnels == {}
+        await finish(tasks[1])

@@ -53,13 +53,9 @@ class FailoverPolicy:
 
     def budget(self, role: Role) -> float:
         """Seconds that a CONNECT to a host of this role may be held."""
-        match role:
-            case Role.API | Role.AUTH:
-                return self.budget_api
-            case Role.BLOB:
-                return self.budget_blob
-            case Role.UNKNOWN:
-                return self.budget_unlisted
+        if role is Role.BLOB:
+            return self.budget_blob
+        return self.budget_unlisted if role is Role.UNKNOWN else self.budget_api
 
 
 @dataclass(frozen=True, slots=True)
