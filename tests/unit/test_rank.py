@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from towline.core.classify import RegistrySpec
-from towline.core.health import DIAL_HALF_LIFE, UNMEASURED, Health
+from towline.core.health import DIAL_HALF_LIFE, HALF_LIFE, UNMEASURED, Health
 from towline.core.policy import FailoverPolicy, TargetPolicy
 from towline.core.rank import (
     DIRECT_FIRST,
@@ -109,23 +109,32 @@ def test_old_measurements() -> None:
 @pytest.mark.parametrize(
     ("times", "age", "reason"),
     [
-        (1, 0.0, "not measured yet, failed 0 s ago (refused)"),
         (2, 12.0, "not measured yet, failed 2 times in a row, last 12 s ago (refused)"),
         (3, 2.0, "not measured yet, failed 3 times in a row, last 2 s ago (refused), circuit open"),
         (3, 9.0, "not measured yet, failed 3 times in a row, last 9 s ago (refused), circuit half-open"),
     ],
 )
 def test_failures(times: int, age: float, reason: str) -> None:
-    """Failures move a route back; the reason says how often, when, how, and what became of the circuit."""
+    """Failures in a row move a route back; the reason says how often, when, how, and what became of the circuit."""
     ranking = ranked(DIRECT, VPN, health={"direct": fails(times, at=NOW - age)})
     assert order(ranking) == ["vpn", "direct"]
     assert ranking.candidates[1].reason == reason
 
 
-def test_weight_of_a_failure() -> None:
-    """A failure just now adds FAILURE_COST."""
-    seconds, _ = estimate(DIRECT, fails(), HUB, now=NOW)
-    assert seconds == UNMEASURED + FAILURE_COST
+def test_one_failure() -> None:
+    """One failure is told and moves nothing."""
+    ranking = ranked(DIRECT, VPN, health={"direct": fails()})
+    assert order(ranking) == ["direct", "vpn"]
+    assert ranking.why == "direct: not measured yet, failed 0 s ago (refused)"
+
+
+@pytest.mark.parametrize(
+    ("times", "age", "cost"), [(2, 0.0, FAILURE_COST), (5, 0.0, 4 * FAILURE_COST), (2, HALF_LIFE, 0.0)]
+)
+def test_cost_of_failures(times: int, age: float, cost: float) -> None:
+    """Each failure in a row after the first adds FAILURE_COST, and all of them fade."""
+    seconds, _ = estimate(DIRECT, fails(times, at=NOW - age), HUB, now=NOW)
+    assert seconds == pytest.approx(UNMEASURED + cost)
 
 
 def test_failure_of_long_ago() -> None:

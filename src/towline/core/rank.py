@@ -1,7 +1,8 @@
 """Rank: which routes may serve a target, and in which order, each with its seconds and its reason.
 
-    expected seconds = configured cost + expected dial time + faded failures * FAILURE_COST
+    expected seconds = configured cost + expected dial time + (faded failures beyond the first) * FAILURE_COST
 
+One failure is told but moves nothing: a single lost SYN would else put a good route behind a worse one for minutes.
 Equal routes stay in the order of the configuration. A route that nobody measured is taken to be middling: it neither
 pushes aside a good one that was, nor is it left behind a bad one. A route with an open circuit stands last but is never
 left out: when all others fail it is still tried. What is left out, and why, is told as well.
@@ -16,7 +17,7 @@ from towline.core.health import DIAL_HALF_LIFE, Circuit, Health
 from towline.core.policy import FailoverPolicy, TargetPolicy
 from towline.types import UNLISTED, Candidate, Classification, Ranking, RouteSpec, Target
 
-FAILURE_COST = 5.0  # seconds that one failure just now weighs: dockerd's first "Retrying in 5 seconds"
+FAILURE_COST = 5.0  # seconds that a second failure in a row weighs: dockerd's first "Retrying in 5 seconds"
 DIRECT_FIRST = 60.0  # seconds added to other routes where the registry is best reached directly
 MIN_ATTEMPT_DELAY = 0.1  # seconds; RFC 8305 section 8 recommends this least pause
 MAX_ATTEMPT_DELAY = 2.0  # seconds; RFC 8305 section 8 recommends this longest pause
@@ -75,7 +76,7 @@ def estimate(spec: RouteSpec, known: Health, registry: RegistrySpec | None, *, n
     parts = [f"cost {spec.cost:g} s"] if spec.cost else []
     parts.append(_dials(known, now))
     if weight := known.weight_of_failures(now=now):
-        seconds += weight * FAILURE_COST
+        seconds += max(0.0, weight - 1.0) * FAILURE_COST
         parts.append(_failures(known, now))
     if (circuit := known.circuit(now=now)) is not Circuit.CLOSED:
         parts.append(f"circuit {circuit}")
