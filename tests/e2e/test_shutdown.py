@@ -40,13 +40,18 @@ def layers_under_way(towline: Towline) -> int:
     return sum(tunnel["role"] == "blob" and tunnel["bytes_in"] > 2**20 for tunnel in tunnels)
 
 
+def await_draining(towline: Towline) -> None:
+    """Wait until readiness turns false."""
+    wait_until(lambda: towline.ready()[0] == 503, "readiness turns false", timeout=3, told=towline.process.output)
+
+
 def test_a_pull_under_way_is_finished(
     slow_pull: tuple[Towline, Daemon], client: Callable[[str], ContainerClient], image: Image
 ) -> None:
     """After SIGTERM Towline says that it is not ready, finishes the pull, and exits with 0."""
     towline, pull = slow_pull
     towline.terminate()
-    wait_until(lambda: towline.ready()[0] == 503, "readiness turns false", timeout=1, told=towline.process.output)
+    await_draining(towline)
     assert pull.running, "the pull must still be under way when readiness turns false"
     assert pull.join(PULL_SECONDS) == 0, pull.output()
     assert towline.process.join(5) == 0
@@ -57,7 +62,7 @@ def test_a_second_signal_ends_it_at_once(slow_pull: tuple[Towline, Daemon]) -> N
     """A second SIGTERM ends Towline within a second, and its client sees a clean end of stream, not a reset."""
     towline, pull = slow_pull
     towline.terminate()
-    wait_until(lambda: towline.ready()[0] == 503, "readiness turns false", timeout=1, told=towline.process.output)
+    await_draining(towline)
     began = time.monotonic()
     towline.terminate()
     assert towline.process.join(5) == 0
