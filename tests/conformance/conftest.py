@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import trustme
 from tests.net.fake_dialer import Establish, FakeDialer, Hang
-from tests.net.peers import Fault, HttpProxy, Peer, Script, SocksProxy, echo, silent_listener
+from tests.net.peers import Peer, Script, echo, silent_listener
+from tests.net.proxies import Fault, HttpProxy, SocksProxy
 from tests.net.resolvers import TableResolver
 
 from towline.net.addresses import Admit

@@ -10,7 +10,8 @@ import contextlib
 
 import pytest
 from tests.conformance.conftest import FAULTS, KINDS, PROXY_KINDS, Lab
-from tests.net.peers import Fault, repeats, silence
+from tests.net.peers import repeats, silence
+from tests.net.proxies import Fault
 from tests.net.resolvers import SilentResolver
 
 from towline.errors import DialError

@@ -8,7 +8,8 @@ import socket
 import pytest
 from tests.conformance.conftest import KINDS, NAME, PROXY_KINDS, USER, Lab
 from tests.net.fake_dialer import Establish, Fail, FakeDialer
-from tests.net.peers import SocksProxy, banner, closed_port
+from tests.net.peers import banner, closed_port
+from tests.net.proxies import SocksProxy
 from tests.net.resolvers import TableResolver
 
 from towline.errors import DialError

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 from tests.conformance.conftest import FAULTS, Lab
-from tests.net.peers import GARBAGE, Fault, garbage, hang_up, repeats, reset, says
+from tests.net.peers import GARBAGE, garbage, hang_up, repeats, reset, says
+from tests.net.proxies import Fault
 
 from towline.errors import DialError
 from towline.net.connect import MAX_REPLY

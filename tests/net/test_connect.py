@@ -12,7 +12,8 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.net.exchanges import cut, play
-from tests.net.peers import HttpProxy, Peer
+from tests.net.peers import Peer
+from tests.net.proxies import HttpProxy
 from tests.net.resolvers import TableResolver
 
 from towline.errors import ConfigError, DialError

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.net.peers import Fault, Peer, SocksProxy, closed_port, echo, says
+from tests.net.peers import Peer, closed_port, echo, says
+from tests.net.proxies import Fault, SocksProxy
 from tests.net.resolvers import TableResolver
 
 from towline.errors import ConfigError, DialError
