@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -16,7 +15,7 @@ import pytest
 from tests.e2e.rig.certificates import Authority
 from tests.e2e.rig.clients import REPOSITORY, TAG, ContainerClient, Containerd, Docker, Podman, Skopeo
 from tests.e2e.rig.image import Image, make_image
-from tests.e2e.rig.process import SEARCH_PATH, environment, run
+from tests.e2e.rig.process import SEARCH_PATH, environment, run, run_any
 from tests.e2e.rig.registry import Registry
 from tests.e2e.rig.routes import Witnesses, lay_out
 from tests.e2e.rig.towline import PROXY_URL, Towline
@@ -26,7 +25,7 @@ from tests.e2e.rig.world import PROXY_PASSWORD, World
 LAYERS, LAYER_BYTES = 4, 32 * 2**20
 
 NEEDED_BY_ALL = (
-    "ip", "nft", "nsenter", "unshare", "setpriv", "tc", "sysctl", "openssl",
+    "ip", "nft", "nsenter", "unshare", "tc", "sysctl", "openssl",
     "docker-registry", "nginx", "squid", "tinyproxy", "danted", "microsocks",
 )  # fmt: skip
 CLIENTS: dict[str, tuple[type[ContainerClient], tuple[str, ...]]] = {
@@ -68,7 +67,7 @@ def world(folder: Path) -> Iterator[World]:
     if os.geteuid() != 0:
         give_up("network namespaces, dockerd and routing marks need root")
     require(*NEEDED_BY_ALL)
-    probe = subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, text=True, check=False)
+    probe = run_any(["unshare", "--net", "--mount", "--pid", "--fork", "true"], env=environment(folder))
     if probe.returncode != 0:
         give_up(f"this machine gives no namespaces: {probe.stderr.strip()}")
     hashed = run(["openssl", "passwd", "-6", "-stdin"], env=environment(folder), stdin=PROXY_PASSWORD).strip()

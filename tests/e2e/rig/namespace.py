@@ -1,8 +1,9 @@
-"""A network and mount namespace of the test's own, held open by one sleeping process.
+"""A machine of the test's own, as far as the kernel can make one: its network, processes and some files of /etc.
 
-Programs enter it by exec (`nsenter`), so the pid that is started is the pid of the program. Nothing on the machine is
-changed: names and users are files bound over /etc inside the mount namespace, and everything vanishes with the holder.
-The holder and all that enters carry a parent-death signal, so a killed test run leaves nothing behind.
+Its first process waits for the end of a pipe that the test run holds. When the run closes it, or dies, that process
+ends and the kernel ends all others in there, whatever has daemonized or changed its user meanwhile. Programs are forked
+straight into the namespaces, so that the pid of what is started is the pid of the program. Nothing on the machine is
+changed: names and users are files bound over /etc inside.
 """
 
 from __future__ import annotations
@@ -11,18 +12,17 @@ import http.client
 import os
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.rig.process import Daemon, ProgramError, environment, run, run_any
 
 START_TIMEOUT = 20.0  # seconds until a server accepts connections; a tenth of one is usual
-_DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 class Namespace:
-    """A private network with its own loopback, and a private view of some files of /etc."""
+    """Private network, process and mount namespaces; `close()` ends whatever still runs in them."""
 
     def __init__(self, name: str, folder: Path, files: Mapping[str, str]) -> None:
         """Make it; `files` maps absolute paths to the text that is seen there inside."""
@@ -31,10 +31,10 @@ class Namespace:
         self.folder.mkdir(mode=0o755)
         self.env = environment(self.folder)
         binds = [f"mount --bind {self._private(text, path)} {os.path.realpath(path)}" for path, text in files.items()]
-        script = " && ".join([*binds, "ip link set lo up", "echo ready", "exec sleep infinity"])
+        script = " && ".join([*binds, "ip link set lo up", "echo ready", "read -r end"])
         self._holder = subprocess.Popen(
-            ["unshare", "--net", "--mount", "--propagation", "private", *_DIES_WITH_US, "sh", "-c", script],
-            env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", script],
+            env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         assert self._holder.stdout is not None
         if (said := self._holder.stdout.readline()) != "ready\n":
@@ -48,32 +48,35 @@ class Namespace:
 
     @property
     def pid(self) -> int:
-        """The holder's process id: what `ip link ... netns PID` wants."""
+        """A process id on the machine's side by which the network namespace is found: for `ip link ... netns PID`."""
         return self._holder.pid
-
-    def inside(self, *argv: str) -> list[str]:
-        """The command line that runs `argv` in here."""
-        return ["nsenter", "--target", str(self.pid), "--net", "--mount", "--", *_DIES_WITH_US, *argv]
 
     def run(
         self, *argv: str, env: Mapping[str, str] | None = None, timeout: float = 60, stdin: str | None = None
     ) -> str:
         """Standard output of a command in here that must succeed."""
-        return run(self.inside(*argv), env=env or self.env, timeout=timeout, stdin=stdin)
+        with self._entered("pid_for_children", os.CLONE_NEWPID):
+            return run(self._inside(argv), env=env or self.env, timeout=timeout, stdin=stdin)
 
     def run_any(
         self, *argv: str, env: Mapping[str, str] | None = None, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
         """The result of a command in here, whatever its exit code."""
-        return run_any(self.inside(*argv), env=env or self.env, timeout=timeout)
+        with self._entered("pid_for_children", os.CLONE_NEWPID):
+            return run_any(self._inside(argv), env=env or self.env, timeout=timeout)
 
     def start(self, name: str, *argv: str, env: Mapping[str, str] | None = None) -> Daemon:
         """Start a program in here that stays, with its output in `name`.log; the caller owns it."""
-        return Daemon(name, self.inside(*argv), env=env or self.env, log=self.folder / f"{name}.log")
+        with self._entered("pid_for_children", os.CLONE_NEWPID):
+            return Daemon(name, self._inside(argv), env=env or self.env, log=self.folder / f"{name}.log")
+
+    def _inside(self, argv: Sequence[str]) -> list[str]:
+        # Without --pid, nsenter becomes the program instead of waiting for it: the fork has already happened.
+        return ["nsenter", "--target", str(self.pid), "--net", "--mount", "--", *argv]
 
     def connect(self, address: tuple[str, int], timeout: float = 5.0) -> socket.socket:
         """A TCP connection made from in here to a literal address; the caller owns it."""
-        with self._entered():
+        with self._entered("net", os.CLONE_NEWNET):
             return socket.create_connection(address, timeout=timeout)
 
     @contextmanager
@@ -98,21 +101,24 @@ class Namespace:
         return True
 
     @contextmanager
-    def _entered(self) -> Iterator[None]:
-        """Move this thread, and no other, into the network namespace for a moment: a socket stays where it was made."""
-        with _opened("/proc/thread-self/ns/net") as here, _opened(f"/proc/{self.pid}/ns/net") as there:
-            os.setns(there, os.CLONE_NEWNET)
+    def _entered(self, space: str, kind: int) -> Iterator[None]:
+        """Move this thread, and no other, into one of the namespaces for a moment.
+
+        A socket stays in the network where it was made, and a child among the processes where it was forked.
+        """
+        with _opened(f"/proc/thread-self/ns/{space}") as here, _opened(f"/proc/{self.pid}/ns/{space}") as there:
+            os.setns(there, kind)
             try:
                 yield
             finally:
-                os.setns(here, os.CLONE_NEWNET)
+                os.setns(here, kind)
 
     def close(self) -> None:
-        """End the holder; the kernel takes the namespaces down when the last program in them is gone."""
-        self._holder.kill()
+        """Let the first process end; this returns when the kernel has ended the last one."""
+        for pipe in (self._holder.stdin, self._holder.stdout):
+            if pipe is not None:
+                pipe.close()
         self._holder.wait()
-        if self._holder.stdout is not None:
-            self._holder.stdout.close()
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class Daemon:
 
     @property
     def pid(self) -> int:
-        """The program's process id: namespaces are entered by exec, so it is the program's own."""
+        """The program's own process id."""
         return self._process.pid
 
     @property

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from tests.e2e.rig.namespace import Namespace
-from tests.e2e.rig.process import undone_on_failure
+from tests.e2e.rig.process import run, undone_on_failure
 
 NETWORK = "10.77.0.0/16"
 REGISTRY = "10.77.0.10"
@@ -71,7 +71,8 @@ class World:
             network = f"10.77.{number + 1}"
             peer = f"in{number}"
             near, far = str(self.near.pid), str(self.far.pid)
-            self.near.run("ip", "link", "add", link, "netns", near, "type", "veth", "peer", "name", peer, "netns", far)
+            veth = ["ip", "link", "add", link, "netns", near, "type", "veth", "peer", "name", peer, "netns", far]
+            run(veth, env=self.near.env)
             _ip(self.near, f"address add {network}.1/24 dev {link}", f"link set {link} up")
             _ip(self.far, f"address add {network}.2/24 dev {peer}", f"link set {peer} up")
         _ip(self.far, *(f"address add {address}/32 dev lo" for address in (REGISTRY, WEB, PROXY)))
