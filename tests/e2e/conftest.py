@@ -13,16 +13,15 @@ from typing import Any
 
 import pytest
 from tests.e2e.rig.certificates import Authority
-from tests.e2e.rig.clients import REPOSITORY, TAG, ContainerClient, Containerd, Docker, Podman, Skopeo
+from tests.e2e.rig.clients import ContainerClient, Containerd, Docker, Podman, Skopeo
 from tests.e2e.rig.image import Image, make_image
-from tests.e2e.rig.process import SEARCH_PATH, environment, run, run_any
+from tests.e2e.rig.needs import give_up, require
+from tests.e2e.rig.process import environment, run, run_any
 from tests.e2e.rig.registry import Registry
 from tests.e2e.rig.routes import Witnesses, lay_out
-from tests.e2e.rig.towline import PROXY_URL, Towline
+from tests.e2e.rig.towline import PROXY_URL, StartTowline, Towline
 from tests.e2e.rig.upstreams import Upstreams
 from tests.e2e.rig.world import PROXY_PASSWORD, World
-
-LAYERS, LAYER_BYTES = 4, 32 * 2**20
 
 NEEDED_BY_ALL = (
     "ip", "nft", "nsenter", "unshare", "tc", "sysctl", "openssl",
@@ -34,22 +33,6 @@ CLIENTS: dict[str, tuple[type[ContainerClient], tuple[str, ...]]] = {
     "podman": (Podman, ("podman",)),
     "skopeo": (Skopeo, ("skopeo",)),
 }
-
-type StartTowline = Callable[..., Towline]
-
-
-def give_up(reason: str) -> None:
-    """Skip, saying why. Where everything must run (CI), a reason to skip is a failure."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"in CI nothing end-to-end may be skipped: {reason}")
-    pytest.skip(reason)
-
-
-def require(*programs: str) -> None:
-    """Give up unless these programs are installed."""
-    missing = [program for program in programs if shutil.which(program, path=SEARCH_PATH) is None]
-    if missing:
-        give_up(f"{', '.join(missing)} not installed (packages: tests/debian-packages.txt)")
 
 
 @pytest.fixture(scope="session")
@@ -85,8 +68,8 @@ def authority(folder: Path) -> Authority:
 
 @pytest.fixture(scope="session")
 def image() -> Image:
-    """The image that every client pulls: 128 MiB in four layers."""
-    return make_image(REPOSITORY, TAG, layers=LAYERS, layer_bytes=LAYER_BYTES)
+    """The image that every client pulls."""
+    return make_image()
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.e2e.conftest import StartTowline
 from tests.e2e.rig.clients import ContainerClient
 from tests.e2e.rig.image import Image
 from tests.e2e.rig.registry import API_HOST
 from tests.e2e.rig.routes import Witnesses
-from tests.e2e.rig.towline import PROXY_ADDRESS
+from tests.e2e.rig.towline import PROXY_ADDRESS, StartTowline
 from tests.e2e.rig.world import DEFAULT_LINK, INTERFACE_LINK, LINKS, Fault, World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import StartTowline, require
 from tests.e2e.rig import foreign
 from tests.e2e.rig.certificates import Authority
 from tests.e2e.rig.foreign import Fetch
+from tests.e2e.rig.needs import require
 from tests.e2e.rig.registry import DOCS_HOST, Registry
+from tests.e2e.rig.towline import StartTowline
 from tests.e2e.rig.world import World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(foreign.GO_BUILD_TIMEOUT + 60)]

@@ -7,12 +7,11 @@ import ssl
 from collections.abc import Callable
 
 import pytest
-from tests.e2e.conftest import StartTowline
 from tests.e2e.rig.certificates import Authority
 from tests.e2e.rig.clients import ContainerClient
 from tests.e2e.rig.image import Image
 from tests.e2e.rig.registry import API_HOST, BLOB_HOST
-from tests.e2e.rig.towline import PROXY_ADDRESS
+from tests.e2e.rig.towline import PROXY_ADDRESS, StartTowline
 from tests.e2e.rig.world import World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]

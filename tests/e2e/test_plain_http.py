@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import StartTowline, require
 from tests.e2e.rig.clients import PLAIN_REFERENCE, ContainerClient
 from tests.e2e.rig.image import Image
+from tests.e2e.rig.needs import require
 from tests.e2e.rig.process import environment
 from tests.e2e.rig.registry import DOCS_HOST, PLAIN_HOST, PLAIN_PORT, Registry
-from tests.e2e.rig.towline import PROXY_URL
+from tests.e2e.rig.towline import PROXY_URL, StartTowline
 from tests.e2e.rig.world import World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]

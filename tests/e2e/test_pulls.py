@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.e2e.conftest import StartTowline
 from tests.e2e.rig.clients import ContainerClient
 from tests.e2e.rig.image import Image
 from tests.e2e.rig.process import wait_until
 from tests.e2e.rig.registry import API_HOST, AUTH_HOST, BLOB_HOST
 from tests.e2e.rig.routes import ROUTE, ROUTE_KINDS, Witnesses
+from tests.e2e.rig.towline import StartTowline
 from tests.e2e.rig.world import PROXY_PASSWORD
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]

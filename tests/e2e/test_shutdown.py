@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.e2e.conftest import LAYERS, StartTowline
 from tests.e2e.rig.clients import HUB_REFERENCE, ContainerClient
-from tests.e2e.rig.image import Image
+from tests.e2e.rig.image import LAYERS, Image
 from tests.e2e.rig.process import Daemon, wait_until
-from tests.e2e.rig.towline import Towline
+from tests.e2e.rig.towline import StartTowline, Towline
 from tests.e2e.rig.world import DEFAULT_LINK, World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import trustme
@@ -49,7 +49,7 @@ def pull_token(certificate: Path, key: Path, repository: str) -> str:
     if not isinstance(private, ec.EllipticCurvePrivateKey):
         raise TypeError("ES256 wants an elliptic-curve key, which is what trustme issues")
     header = {"typ": "JWT", "alg": "ES256", "x5c": [base64.b64encode(leaf.public_bytes(Encoding.DER)).decode()]}
-    now = int(time.clock_gettime(time.CLOCK_REALTIME))
+    now = int(datetime.now(UTC).timestamp())
     claims = {
         "iss": ISSUER, "sub": "", "aud": SERVICE, "jti": "towline",
         "iat": now, "nbf": now - 60, "exp": now + TOKEN_SECONDS,

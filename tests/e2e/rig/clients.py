@@ -17,19 +17,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar
 
-from tests.e2e.rig.image import digest_of
+from tests.e2e.rig.image import REPOSITORY, TAG, digest_of
 from tests.e2e.rig.namespace import Namespace
 from tests.e2e.rig.process import Daemon, environment, undone_on_failure
 from tests.e2e.rig.registry import PLAIN_HOST, PLAIN_PORT
 
-REPOSITORY, TAG = "library/haul", "1"
 HUB_REFERENCE = f"docker.io/{REPOSITORY}:{TAG}"
 PLAIN_REFERENCE = f"{PLAIN_HOST}:{PLAIN_PORT}/{REPOSITORY}:{TAG}"
 
 PULL_TIMEOUT = 45.0  # seconds for 128 MiB over loopback on a busy two-core machine; 1 to 4 are usual
-
 DAEMON_TIMEOUT = 40.0  # seconds until a daemon answers; a second is usual
 
+# Left out: Kubernetes's plugin, and the one that makes a folder in /opt.
 CONTAINERD = """\
 version = 2
 root = "{folder}/root"

@@ -22,6 +22,8 @@ CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # uname's word -> the image specification's
 
+REPOSITORY, TAG = "library/haul", "1"
+LAYERS, LAYER_BYTES = 4, 32 * 2**20
 CREATED = "2024-01-01T00:00:00Z"  # fixed, so that the digest is the same in every run
 
 
@@ -34,8 +36,6 @@ def digest_of(data: bytes) -> str:
 class Image:
     """An image ready to push: the manifest's bytes and every blob that it names, by digest."""
 
-    repository: str
-    tag: str
     manifest: bytes = field(repr=False)
     blobs: dict[str, bytes] = field(repr=False)
 
@@ -50,13 +50,13 @@ class Image:
         return sum(len(blob) for blob in self.blobs.values())
 
 
-def make_image(repository: str, tag: str, *, layers: int, layer_bytes: int) -> Image:
-    """An image of `layers` layers, each one file of `layer_bytes` random bytes, for this machine's architecture."""
-    tars = [_layer(number, layer_bytes) for number in range(layers)]
+def make_image() -> Image:
+    """An image of LAYERS layers, each one file of LAYER_BYTES random bytes, for this machine's architecture."""
+    tars = [_layer(number) for number in range(LAYERS)]
     blobs = [gzip.compress(tar, compresslevel=0, mtime=0) for tar in tars]
     platform_of = {"architecture": ARCHITECTURES[platform.machine()], "os": "linux"}
     root = {"type": "layers", "diff_ids": [digest_of(tar) for tar in tars]}
-    history = [{"created": CREATED, "created_by": f"layer {number}"} for number in range(layers)]
+    history = [{"created": CREATED, "created_by": f"layer {number}"} for number in range(LAYERS)]
     settings = {**platform_of, "created": CREATED, "config": {}, "rootfs": root, "history": history}
     config = json.dumps(settings).encode()
     manifest: dict[str, Any] = {
@@ -65,15 +65,15 @@ def make_image(repository: str, tag: str, *, layers: int, layer_bytes: int) -> I
         "config": _descriptor(CONFIG_TYPE, config),
         "layers": [_descriptor(LAYER_TYPE, blob) for blob in blobs],
     }
-    return Image(repository, tag, json.dumps(manifest).encode(), {digest_of(blob): blob for blob in [config, *blobs]})
+    return Image(json.dumps(manifest).encode(), {digest_of(blob): blob for blob in [config, *blobs]})
 
 
 def push(image: Image, connection: http.client.HTTPConnection) -> None:
     """Put the image into the registry at the other end (distribution specification, "Pushing")."""
     for digest, blob in image.blobs.items():
-        location = urlsplit(_send(connection, "POST", f"/v2/{image.repository}/blobs/uploads/", b"", 202))
+        location = urlsplit(_send(connection, "POST", f"/v2/{REPOSITORY}/blobs/uploads/", b"", 202))
         _send(connection, "PUT", f"{location.path}?{location.query}&digest={digest}", blob, 201)
-    _send(connection, "PUT", f"/v2/{image.repository}/manifests/{image.tag}", image.manifest, 201)
+    _send(connection, "PUT", f"/v2/{REPOSITORY}/manifests/{TAG}", image.manifest, 201)
 
 
 def _send(connection: http.client.HTTPConnection, method: str, path: str, body: bytes, expected: int) -> str:
@@ -86,12 +86,12 @@ def _send(connection: http.client.HTTPConnection, method: str, path: str, body: 
     return answer.getheader("Location", "")
 
 
-def _layer(number: int, size: int) -> bytes:
+def _layer(number: int) -> bytes:
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w") as archive:
         entry = tarfile.TarInfo(f"cargo-{number}.bin")
-        entry.size = size
-        archive.addfile(entry, io.BytesIO(random.Random(number).randbytes(size)))
+        entry.size = LAYER_BYTES
+        archive.addfile(entry, io.BytesIO(random.Random(number).randbytes(LAYER_BYTES)))
     return sink.getvalue()
 
 

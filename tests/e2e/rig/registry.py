@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 from tests.e2e.rig.certificates import ISSUER, SERVICE, TOKEN_SECONDS, Authority, pull_token
-from tests.e2e.rig.image import Image, push
+from tests.e2e.rig.image import REPOSITORY, Image, push
 from tests.e2e.rig.process import Daemon, undone_on_failure
 from tests.e2e.rig.world import REGISTRY, WEB, World
 
@@ -77,15 +77,15 @@ class Registry:
             folder.mkdir()
         self._owned = ExitStack()
         with undone_on_failure(self._owned):
-            self._start_web(image)
+            self._start_web()
             self._start_registry("plain", PLAIN_PORT, self._plain_settings())
             self._start_registry("hub", 443, self._hub_settings())
             with self._far.http((REGISTRY, PLAIN_PORT)) as connection:
                 push(image, connection)
 
-    def _start_web(self, image: Image) -> None:
+    def _start_web(self) -> None:
         certificate, key = self._authority.issue(AUTH_HOST, BLOB_HOST, DOCS_HOST)
-        token = {"token": pull_token(certificate, key, image.repository), "expires_in": TOKEN_SECONDS}
+        token = {"token": pull_token(certificate, key, REPOSITORY), "expires_in": TOKEN_SECONDS}
         (self._folder / "token.json").write_text(json.dumps(token))
         config = self._folder / "nginx.conf"
         config.write_text(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ PROXY_URL = "http://127.0.0.1:3128"
 
 DRAIN = 1.0  # seconds that idle keep-alive tunnels (dockerd's live 30 s) may hold up the end of a test
 START_TIMEOUT = 20.0  # seconds until /readyz; one or two are usual
+
+type StartTowline = Callable[..., Towline]
+"""The fixture's type: `start_towline(routes, **sections)`."""
 
 
 class Towline:

@@ -1,0 +1,23 @@
+"""What a test needs of the machine: it is skipped, and says why, where the machine lacks it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from tests.e2e.rig.process import SEARCH_PATH
+
+
+def give_up(reason: str) -> None:
+    """Skip. In CI, where everything must run, a reason to skip is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"in CI nothing end-to-end may be skipped: {reason}")
+    pytest.skip(reason)
+
+
+def require(*programs: str) -> None:
+    """Give up unless these programs are installed."""
+    missing = [program for program in programs if shutil.which(program, path=SEARCH_PATH) is None]
+    if missing:
+        give_up(f"{', '.join(missing)} not installed (packages: tests/debian-packages.txt)")
