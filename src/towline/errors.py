@@ -4,6 +4,7 @@ TowlineError
 ├─ ConfigError         a configuration that cannot be used: every problem with its place     exit 78
 ├─ Refused             a request that policy or grammar forbids, before any dial              4xx
 ├─ DialError           one dial failed; carries its Outcome
+├─ ClientLeft          the client closed before it was answered
 ├─ NoRoute             every route failed, or none may serve the target                       403, 502, 503, 504
 ├─ ListenError         a listener could not be opened                                         exit 1
 └─ AdminError          the running Towline cannot be asked                                    exit 1
@@ -132,6 +133,10 @@ def reason_phrase(text: str) -> str:
     """`text` as a reason phrase: one line of printable ASCII under 200 characters (RFC 9112 section 4)."""
     plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
     return plain if len(plain) <= MAX_REASON else plain[: MAX_REASON - 3] + "..."
+
+
+class ClientLeft(TowlineError):  # noqa: N818 - an event, not a fault
+    """The client closed before it had its answer."""
 
 
 class ListenError(TowlineError):

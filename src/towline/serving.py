@@ -1,9 +1,11 @@
 """The life of one request, from its head to the end of its tunnel. No mitmproxy here: the client is a Protocol.
 
-    Request -> classify -> guard -> rank -> race -> 200 (or the forwarded head) -> relay -> one log line, the ledger
+    Request -> classify -> guard -> rank -> race -> 200 -> first flight -> relay -> one log line, the ledger
+                                            race -> the forwarded head  -> relay -> ...
 
 A request ends in exactly one of: a tunnel (log event `tunnel`), a refusal (`refused`: policy, grammar or limits forbid
-it), no route (`no_route`), or a client that left before it was answered (`client_left`).
+it), no route (`no_route`), no answer to the first flight over any route (`no_answer`), or a client that left before it
+was answered (`client_left`).
 """
 
 from __future__ import annotations
@@ -21,21 +23,19 @@ import structlog
 from towline.core.head import Request
 from towline.core.ledger import Ledger, Tunnel
 from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy
-from towline.errors import NoRoute, Refused
+from towline.errors import ClientLeft, NoRoute, Refused
 from towline.net.dialer import Dialer
+from towline.net.flight import Flown, fly
 from towline.net.pipes import PipePool
-from towline.net.racer import Won, race
+from towline.net.racer import Won, race, unless_left
 from towline.net.relay import Relay, RelayEnd, RelayLimits
 from towline.net.sockets import tune_client
+from towline.net.wire import hang_up
 from towline.types import IPAddress, Ranking, Target, TunnelPhase
 
 log = structlog.get_logger("towline")
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"  # no fields: RFC 9110 9.3.6 forbids the framing ones
-
-
-class ClientLeft(Exception):  # noqa: N818 - an event, not a fault
-    """The client closed before its request was answered."""
 
 
 class Client(Protocol):
@@ -121,10 +121,14 @@ class Serving:
         tunnel = self.ledger.open(request.target, client.name, ranking.classification, now=now())
         try:
             won = await self._race(ranking, tunnel, client)
-            relay = await self._connect(request, client, won)
+            downstream, early = await _take_over(request, client, won)
+            tunnel.phase = TunnelPhase.FIRST_FLIGHT
+            flown = await self._fly(request, downstream, early, won, ranking, tunnel)
+            if flown is None:
+                return
             tunnel.phase = TunnelPhase.RELAYING
-            end = await self._relay(relay, tunnel)
-            _log_tunnel(tunnel, ranking, won, end, seconds=now() - tunnel.opened_at)
+            end = await self._relay(self._relay_for(downstream, flown), tunnel)
+            _log_tunnel(tunnel, ranking, won, flown, end, seconds=now() - tunnel.opened_at)
         except ClientLeft:
             seconds = round(now() - tunnel.opened_at, 3)
             log.info("client_left", client=client.name, target=str(request.target), seconds=seconds)
@@ -146,45 +150,51 @@ class Serving:
     async def _race(self, ranking: Ranking, tunnel: Tunnel, client: Client) -> Won:
         """Run the race while the client waits for it; every finished race is learned from. Raises ClientLeft."""
         loop = asyncio.get_running_loop()
-        racing = loop.create_task(race(ranking, self.dialers, self.failover), name=f"race for {ranking.target}")
-        client.when_left(racing.cancel)
         try:
-            await asyncio.wait([racing])
-        except asyncio.CancelledError:
-            racing.cancel()
-            racing.add_done_callback(_close_won)  # it may have been won in this very turn
-            await asyncio.wait([racing])
-            raise
-        if racing.cancelled():
-            raise ClientLeft
-        try:
-            won = racing.result()
+            won = await unless_left(race(ranking, self.dialers, self.failover), client.when_left)
         except NoRoute as error:
             self.ledger.raced(tunnel, error.attempts, None, now=loop.time())
             raise
         self.ledger.raced(tunnel, won.attempts, won.route, now=loop.time())
         return won
 
-    async def _connect(self, request: Request, client: Client, won: Won) -> Relay:
-        """Answer the client, take its connection over and give both ends to a relay. Raises ClientLeft."""
-        with contextlib.ExitStack() as held:
-            held.callback(won.dialed.close)
-            if request.is_connect:
-                await client.answer(ESTABLISHED)
-            downstream, early = await client.detach()
-            held.callback(downstream.close)
-            with contextlib.suppress(OSError):  # a client that is gone by now is found so by the relay
-                tune_client(downstream)
-            relay = Relay(
-                downstream,
-                won.dialed.sock,
-                to_upstream=request.forward + early,
-                to_client=won.dialed.early,
-                limits=RelayLimits(linger=self.limits.linger, half_closed=self.limits.half_closed),
-                pipes=self.pipes,
-            )
-            held.pop_all()  # the relay owns both from here on
-        return relay
+    async def _fly(
+        self, request: Request, downstream: socket.socket, early: bytes, won: Won, ranking: Ranking, tunnel: Tunnel
+    ) -> Flown | None:
+        """Race a tunnel's first flight; what is forwarded may be acted upon and goes out once. Raises ClientLeft.
+
+        None where no route answered: the client got FIN, which most of them retry (clients.md A.7).
+        """
+        if not request.is_connect:
+            return Flown(won.route, won.dialed, request.forward + early, ())
+        now = asyncio.get_running_loop().time
+        try:
+            flown = await fly(downstream, early, won, ranking, self.dialers, self.failover)
+        except NoRoute as error:
+            self.ledger.flown(tunnel, error.attempts, None, now=now())
+            self.ledger.refuse("no_answer")
+            attempts = [str(attempt) for attempt in error.attempts]
+            log.warning("no_answer", client=tunnel.client, target=str(error.target), attempts=attempts)
+            await hang_up(downstream, linger=self.limits.linger)
+            return None
+        except BaseException:
+            downstream.close()
+            raise
+        self.ledger.flown(tunnel, flown.attempts, flown.route, now=now())
+        return flown
+
+    def _relay_for(self, downstream: socket.socket, flown: Flown) -> Relay:
+        """The relay that owns both ends from here on."""
+        with contextlib.suppress(OSError):  # a client that is gone by now is found so by the relay
+            tune_client(downstream)
+        return Relay(
+            downstream,
+            flown.dialed.sock,
+            to_upstream=flown.unsent,
+            to_client=flown.dialed.early,
+            limits=RelayLimits(linger=self.limits.linger, half_closed=self.limits.half_closed),
+            pipes=self.pipes,
+        )
 
     async def _relay(self, relay: Relay, tunnel: Tunnel) -> RelayEnd:
         tunnel.flow = relay
@@ -195,10 +205,15 @@ class Serving:
             del self.relays[tunnel.id]
 
 
-def _close_won(racing: asyncio.Task[Won]) -> None:
-    """Close what a race has won for a request that is cancelled."""
-    if not racing.cancelled() and racing.exception() is None:
-        racing.result().dialed.close()
+async def _take_over(request: Request, client: Client, won: Won) -> tuple[socket.socket, bytes]:
+    """Answer the client and take its connection over, with what it has sent since. Raises ClientLeft."""
+    try:
+        if request.is_connect:
+            await client.answer(ESTABLISHED)
+        return await client.detach()
+    except BaseException:
+        won.dialed.close()
+        raise
 
 
 def _answer(status: HTTPStatus, reason: str) -> bytes:
@@ -211,19 +226,19 @@ def _answer(status: HTTPStatus, reason: str) -> bytes:
     return head.encode("ascii") + body
 
 
-def _log_tunnel(tunnel: Tunnel, ranking: Ranking, won: Won, end: RelayEnd, *, seconds: float) -> None:
-    """The one line of a tunnel; `attempts` only where there was more than the winner."""
-    chosen = next(candidate for candidate in ranking.candidates if candidate.route == won.route)
-    failed = [str(attempt) for attempt in won.attempts if not attempt.outcome.ok]
+def _log_tunnel(tunnel: Tunnel, ranking: Ranking, won: Won, flown: Flown, end: RelayEnd, *, seconds: float) -> None:
+    """The one line of a tunnel; `why` is the ranking's reason, or what failed before the route that served."""
+    chosen = next(candidate for candidate in ranking.candidates if candidate.route == flown.route)
+    failed = [str(attempt) for attempt in (*won.attempts, *flown.attempts) if not attempt.outcome.ok]
     log.info(
         "tunnel",
         client=tunnel.client,
         target=str(tunnel.target),
         registry=tunnel.classification.registry,
         role=tunnel.classification.role.value,
-        route=won.route,
-        why=f"{'; '.join(failed)}; then {won.route}" if failed else chosen.reason,
-        peer=won.dialed.peer,
+        route=flown.route,
+        why=f"{'; '.join(failed)}; then {flown.route}" if failed else chosen.reason,
+        peer=flown.dialed.peer,
         bytes_in=end.bytes_in,
         bytes_out=end.bytes_out,
         seconds=round(seconds, 3),

@@ -225,6 +225,8 @@ class Candidate:
     reason: str
     attempt_delay: float
     """Seconds to wait for this route before the next one is started beside it (RFC 8305 section 5)."""
+    patience: float = 1.5
+    """Seconds to wait for its answer to a first flight before the flight is replayed on the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +261,7 @@ class OutcomeKind(StrEnum):
     PROXY_AUTH = "proxy authentication"
     PROXY_PROTOCOL = "proxy protocol error"
     TLS = "tls error"
+    NOT_TLS = "not tls"
     DENIED = "denied"
     LOCAL = "local error"
     CANCELLED = "cancelled"
@@ -271,6 +274,7 @@ class Phase(StrEnum):
     CONNECT = "connect"
     TLS = "tls"
     PROXY = "proxy"
+    FIRST_FLIGHT = "first flight"
     ESTABLISHED = "established"
 
 

@@ -12,9 +12,8 @@ import pytest
 from tests.addon.embedded import DEADLINE, Embed, Embedded
 
 from towline.core.head import Request
-from towline.errors import Refused
+from towline.errors import ClientLeft, Refused
 from towline.proxy.handoff import HeldClient
-from towline.serving import ClientLeft
 
 CONNECT = b"CONNECT registry.example:443 HTTP/1.1\r\nHost: registry.example:443\r\n\r\n"
 

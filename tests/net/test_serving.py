@@ -18,9 +18,9 @@ from tests.net.fake_dialer import Establish, Fail, FakeDialer, Hang
 from towline.core.head import HeadReader, Request
 from towline.core.ledger import Ledger
 from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy
-from towline.errors import DialError, Refused
+from towline.errors import ClientLeft, DialError, Refused
 from towline.net.dialer import Dialed, Dialer
-from towline.serving import ESTABLISHED, ClientLeft, Serving
+from towline.serving import ESTABLISHED, Serving
 from towline.types import (
     Blame,
     Candidate,
@@ -315,6 +315,7 @@ async def test_failover(client: FakeClient) -> None:
         served = serving({"direct": direct, "vpn": vpn})
         task = start(served, CONNECT, client)
         assert await client.read(len(ESTABLISHED)) == ESTABLISHED
+        client.far.sendall(b"SSH-2.0-client\r\n")
         client.far.shutdown(socket.SHUT_WR)
         vpn.far_ends[0].shutdown(socket.SHUT_WR)
         await finish(task)

@@ -30,7 +30,7 @@ def healths(draw: st.DrawFn) -> Health:
     ages = draw(st.lists(st.floats(0.0, 5000.0), max_size=8))
     for age in sorted(ages, reverse=True):
         if draw(st.booleans()):
-            health.succeeded(draw(st.floats(0.0, 10.0)), now=NOW - age)
+            health.dialed(draw(st.floats(0.0, 10.0)), now=NOW - age)
         else:
             health.failed("refused", now=NOW - age)
     return health

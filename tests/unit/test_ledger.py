@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from towline.core.health import Health
-from towline.core.ledger import Ledger, Tunnel
+from towline.core.health import Health, Smoothed
+from towline.core.ledger import FLIGHT_WEIGHT, Ledger, Tunnel
 from towline.types import (
     Attempt,
     Blame,
@@ -65,8 +65,42 @@ def blamed(ledger: Ledger) -> set[str]:
 def test_winner_is_measured() -> None:
     """An established dial is a success of its route for the registry, measured now."""
     ledger = raced([Attempt("direct", 0.0, ESTABLISHED)], "direct")
-    assert ledger.health == {("direct", "hub"): Health(dial_mean=0.2, dial_deviation=0.1, measured_at=NOW, attempts=1)}
+    assert ledger.health == {("direct", "hub"): Health(dial=Smoothed(0.2, 0.1, NOW), attempts=1)}
     assert ledger.totals().failovers == {"connect": 0, "first_flight": 0, "release": 0}
+
+
+def test_answered_flight_is_measured() -> None:
+    """The route that answered first is timed and its streak ends; a flight that was not raced ends the streak alone."""
+    ledger = raced([Attempt("direct", 0.0, ESTABLISHED)], "direct")
+    ledger.health["direct", "hub"].streak = 2
+    tunnel = opened(ledger)
+    ledger.flown(tunnel, [], "direct", now=NOW)
+    assert (ledger.health["direct", "hub"].streak, ledger.health["direct", "hub"].answer.mean) == (0, None)
+    ledger.flown(tunnel, [Attempt("direct", 0.0, ESTABLISHED)], "direct", now=NOW)
+    assert ledger.health["direct", "hub"].answer == Smoothed(0.2, 0.1, NOW)
+    assert ledger.health["direct", "hub"].attempts == 1, "a flight is no second dial"
+    assert ledger.totals().failovers["first_flight"] == 0
+
+
+def test_replayed_flight() -> None:
+    """A silent route gets FLIGHT_WEIGHT; the one that answered is not timed, since its time has the dial in it."""
+    ledger = raced([Attempt("direct", 0.0, ESTABLISHED)], "direct")
+    tunnel = opened(ledger)
+    ledger.flown(tunnel, [Attempt("direct", 0.0, OVERTAKEN), Attempt("vpn", 1.5, ESTABLISHED)], "vpn", now=NOW)
+    assert tunnel.route == "vpn"
+    assert ledger.health["direct", "hub"].streak == FLIGHT_WEIGHT
+    assert ledger.health["vpn", "hub"].answer.mean is None
+    assert ledger.totals().failovers == {"connect": 0, "first_flight": 1, "release": 0}
+
+
+def test_flight_that_nobody_answered() -> None:
+    """Without an answer there is no failover, and every silent route is told so."""
+    ledger = Ledger(started_at=0.0)
+    tunnel = opened(ledger)
+    ledger.flown(tunnel, [Attempt("direct", 0.0, TIMEOUT)], None, now=NOW)
+    assert tunnel.route is None
+    assert blamed(ledger) == {"direct"}
+    assert ledger.totals().failovers["first_flight"] == 0
 
 
 @pytest.mark.parametrize("failure", [TIMEOUT, REFUSED], ids=["timeout", "refused"])
@@ -89,7 +123,7 @@ def test_cancelled_before_its_time_was_up() -> None:
     """A route that began after the winner and was cancelled is not at fault, and nothing is learned about it."""
     ledger = raced([Attempt("vpn", 0.0, ESTABLISHED), Attempt("direct", 0.25, OVERTAKEN)], "vpn")
     assert blamed(ledger) == set()
-    assert ledger.health["direct", "hub"] == Health()
+    assert ("direct", "hub") not in ledger.health
     assert (ledger.routes["direct"].attempts, ledger.routes["direct"].failures) == (1, 0)
     assert ledger.totals().failovers["connect"] == 0, "the best route won"
 

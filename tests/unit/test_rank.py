@@ -8,13 +8,16 @@ from typing import Literal
 import pytest
 
 from towline.core.classify import RegistrySpec
-from towline.core.health import DIAL_HALF_LIFE, HALF_LIFE, UNMEASURED, Health
+from towline.core.health import DIAL_HALF_LIFE, HALF_LIFE, RECENT, UNMEASURED, Health
 from towline.core.policy import FailoverPolicy, TargetPolicy
 from towline.core.rank import (
     DIRECT_FIRST,
     FAILURE_COST,
+    JUST_FAILED,
     MAX_ATTEMPT_DELAY,
+    MAX_PATIENCE,
     MIN_ATTEMPT_DELAY,
+    MIN_PATIENCE,
     estimate,
     rank,
 )
@@ -33,7 +36,7 @@ NOW = 1000.0  # seconds
 def dials(seconds: float, *, at: float = NOW) -> Health:
     """A route with one dial, established."""
     health = Health()
-    health.succeeded(seconds, now=at)
+    health.dialed(seconds, now=at)
     return health
 
 
@@ -122,17 +125,19 @@ def test_failures(times: int, age: float, reason: str) -> None:
 
 
 def test_one_failure() -> None:
-    """One failure is told and moves nothing."""
+    """One failure is told, puts a route behind a comparable one for RECENT seconds, and then moves nothing."""
     ranking = ranked(DIRECT, VPN, health={"direct": fails()})
-    assert order(ranking) == ["direct", "vpn"]
-    assert ranking.why == "direct: not measured yet, failed 0 s ago (refused)"
+    assert order(ranking) == ["vpn", "direct"]
+    assert ranking.candidates[1].reason == "not measured yet, failed 0 s ago (refused)"
+    assert order(ranked(DIRECT, VPN, health={"direct": fails(at=NOW - RECENT)})) == ["direct", "vpn"]
 
 
 @pytest.mark.parametrize(
-    ("times", "age", "cost"), [(2, 0.0, FAILURE_COST), (5, 0.0, 4 * FAILURE_COST), (2, HALF_LIFE, 0.0)]
+    ("times", "age", "cost"),
+    [(2, 0.0, FAILURE_COST + JUST_FAILED), (5, 0.0, 4 * FAILURE_COST + JUST_FAILED), (2, HALF_LIFE, 0.0)],
 )
 def test_cost_of_failures(times: int, age: float, cost: float) -> None:
-    """Each failure in a row after the first adds FAILURE_COST, and all of them fade."""
+    """Each failure in a row after the first adds FAILURE_COST, and all of them fade; what just failed adds a little."""
     seconds, _ = estimate(DIRECT, fails(times, at=NOW - age), HUB, now=NOW)
     assert seconds == pytest.approx(UNMEASURED + cost)
 
@@ -234,3 +239,15 @@ def test_attempt_delay(health: Health, expected: float) -> None:
     """The next route waits as long as this one's dials usually take, within bounds; unmeasured, as configured."""
     ranking = ranked(DIRECT, health={"direct": health}, failover=FailoverPolicy(attempt_delay=0.4))
     assert ranking.candidates[0].attempt_delay == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [(None, 1.2), (0.01, MIN_PATIENCE), (0.4, pytest.approx(1.2)), (5.0, MAX_PATIENCE)],
+)
+def test_patience(answer: float | None, expected: float) -> None:
+    """A route gets the time that its answers usually take, within bounds; the configured one until measured."""
+    health = dials(0.1)
+    health.answered(answer, now=NOW)
+    ranking = ranked(DIRECT, health={"direct": health}, failover=FailoverPolicy(patience=1.2))
+    assert ranking.candidates[0].patience == expected

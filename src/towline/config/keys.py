@@ -131,6 +131,8 @@ class FailoverKeys(Section):
     budget_api: _Seconds = _FAILOVER.budget_api
     budget_blob: _Seconds = _FAILOVER.budget_blob
     budget_unlisted: _Seconds = _FAILOVER.budget_unlisted
+    patience: _Seconds = _FAILOVER.patience
+    budget_flight: _Seconds = _FAILOVER.budget_flight
 
 
 class LimitsKeys(Section):

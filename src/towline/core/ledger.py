@@ -32,6 +32,8 @@ from towline.types import (
     TunnelView,
 )
 
+DIAL_WEIGHT = 1  # of a failed dial in a route's streak
+FLIGHT_WEIGHT = 2  # of an unanswered first flight: it costs the client seconds where a dial costs a fraction
 FAILOVER_PHASES = ("connect", "first_flight", "release")  # the keys of status.json totals.failovers
 
 
@@ -114,23 +116,41 @@ class Ledger:
 
     def raced(self, tunnel: Tunnel, attempts: Sequence[Attempt], winner: str | None, *, now: float) -> None:
         """Learn from a finished race; one that the best route did not win is one failover at connect."""
+        self._learn(tunnel, attempts, winner, weight=DIAL_WEIGHT, now=now)
+        if winner is not None and attempts[0].route != winner:
+            self.failovers["connect"] += 1
+
+    def flown(self, tunnel: Tunnel, attempts: Sequence[Attempt], winner: str | None, *, now: float) -> None:
+        """Learn from a first flight: which route answered, and which did not; no attempts where none was raced."""
+        if winner is not None and attempts and attempts[0].route != winner:
+            self.failovers["first_flight"] += 1
+        self._learn(tunnel, attempts, winner, weight=FLIGHT_WEIGHT, now=now)
+        if winner is not None:
+            answered_first = bool(attempts) and attempts[0].route == winner
+            seconds = attempts[0].outcome.seconds if answered_first else None  # a replay's time includes its dial
+            self._health(winner, tunnel).answered(seconds, now=now)
+
+    def _health(self, route: str, tunnel: Tunnel) -> Health:
+        return self.health.setdefault((route, tunnel.classification.registry), Health())
+
+    def _learn(
+        self, tunnel: Tunnel, attempts: Sequence[Attempt], winner: str | None, *, weight: int, now: float
+    ) -> None:
         tunnel.route = winner
         for attempt in attempts:
             outcome = attempt.outcome
             counts = self.routes.setdefault(attempt.route, RouteCounts())
-            health = self.health.setdefault((attempt.route, tunnel.classification.registry), Health())
             counts.attempts += 1
             if outcome.ok:
-                health.succeeded(outcome.seconds, now=now)
+                if weight == DIAL_WEIGHT:
+                    self._health(attempt.route, tunnel).dialed(outcome.seconds, now=now)
                 continue
             at_fault = _is_at_fault(attempt, attempts, winner)
             if at_fault:
-                health.failed(outcome.detail, now=now)
+                self._health(attempt.route, tunnel).failed(outcome.detail, now=now, weight=weight)
             if at_fault or outcome.kind is not OutcomeKind.CANCELLED:
                 counts.failures += 1
                 counts.last_error, counts.last_error_at = outcome.detail, now
-        if winner is not None and attempts[0].route != winner:
-            self.failovers["connect"] += 1
 
     def end(self, tunnel: Tunnel) -> None:
         """Close a tunnel's record and add up its bytes."""

@@ -51,6 +51,11 @@ class FailoverPolicy:
     budget_unlisted: float = 10.0
     """A CONNECT to an unlisted host is answered by then."""
 
+    patience: float = 1.5
+    """Wait for a route's answer to the first flight before it is replayed on the next, until answers were measured."""
+    budget_flight: float = 9.0
+    """A first flight is answered by then, over whichever route: Go's TLS timer ends 10 s after the 200."""
+
     def budget(self, role: Role) -> float:
         """Seconds that a CONNECT to a host of this role may be held."""
         if role is Role.BLOB:

@@ -1,8 +1,9 @@
 """Rank: which routes may serve a target, and in which order, each with its seconds and its reason.
 
     expected seconds = configured cost + expected dial time + (faded failures beyond the first) * FAILURE_COST
+                       + JUST_FAILED for some seconds after a failure
 
-One failure is told but moves nothing: a single lost SYN would else put a good route behind a worse one for minutes.
+A single failure moves little and not for long: one lost SYN would else put a good route behind a bad one for minutes.
 Equal routes stay in the order of the configuration. A route that nobody measured is taken to be middling: it neither
 pushes aside a good one that was, nor is it left behind a bad one. A route with an open circuit stands last but is never
 left out: when all others fail it is still tried. What is left out, and why, is told as well.
@@ -17,10 +18,13 @@ from towline.core.health import DIAL_HALF_LIFE, Circuit, Health
 from towline.core.policy import FailoverPolicy, TargetPolicy
 from towline.types import UNLISTED, Candidate, Classification, Ranking, RouteSpec, Target
 
+JUST_FAILED = 0.5  # seconds: twice the pause that a silent route costs the client, so that the next dial goes elsewhere
 FAILURE_COST = 5.0  # seconds that a second failure in a row weighs: dockerd's first "Retrying in 5 seconds"
 DIRECT_FIRST = 60.0  # seconds added to other routes where the registry is best reached directly
 MIN_ATTEMPT_DELAY = 0.1  # seconds; RFC 8305 section 8 recommends this least pause
 MAX_ATTEMPT_DELAY = 2.0  # seconds; RFC 8305 section 8 recommends this longest pause
+MIN_PATIENCE = 0.8  # seconds: a second of silence is often one lost packet (RFC 6298 2.1 starts at 1 s)
+MAX_PATIENCE = 2.0  # seconds: four routes have their turn within the 9 s that a first flight may take
 DIRECT = "direct"  # the name of the route that unlisted targets take by default, and that direct_first means
 
 
@@ -44,7 +48,7 @@ def rank(
             continue
         known = health.get((spec.name, classification.registry)) or Health()
         seconds, because = estimate(spec, known, registry, now=now)
-        candidate = Candidate(spec.name, seconds, because, _attempt_delay(known, failover))
+        candidate = Candidate(spec.name, seconds, because, _attempt_delay(known, failover), _patience(known, failover))
         ranked.append((known.circuit(now=now) is Circuit.OPEN, seconds, candidate))
     ranked.sort(key=lambda entry: entry[:2])  # stable: equal routes keep the configured order
     return Ranking(target, classification, tuple(candidate for _, _, candidate in ranked), tuple(excluded))
@@ -76,7 +80,7 @@ def estimate(spec: RouteSpec, known: Health, registry: RegistrySpec | None, *, n
     parts = [f"cost {spec.cost:g} s"] if spec.cost else []
     parts.append(_dials(known, now))
     if weight := known.weight_of_failures(now=now):
-        seconds += max(0.0, weight - 1.0) * FAILURE_COST
+        seconds += max(0.0, weight - 1.0) * FAILURE_COST + (JUST_FAILED if known.failed_just_now(now=now) else 0.0)
         parts.append(_failures(known, now))
     if (circuit := known.circuit(now=now)) is not Circuit.CLOSED:
         parts.append(f"circuit {circuit}")
@@ -87,10 +91,10 @@ def estimate(spec: RouteSpec, known: Health, registry: RegistrySpec | None, *, n
 
 
 def _dials(known: Health, now: float) -> str:
-    if known.dial_mean is None:
+    if known.dial.mean is None:
         return "not measured yet"
-    text = f"dials in {known.dial_mean * 1000:.0f} ms"
-    age = now - known.measured_at
+    text = f"dials in {known.dial.mean * 1000:.0f} ms"
+    age = now - known.dial.measured_at
     return text if age < DIAL_HALF_LIFE else f"{text}, measured {age:.0f} s ago"
 
 
@@ -101,7 +105,15 @@ def _failures(known: Health, now: float) -> str:
 
 def _attempt_delay(known: Health, failover: FailoverPolicy) -> float:
     """How long to wait for this route before the next is started beside it: as long as its dials usually take."""
-    usual = known.usual_dial()
+    usual = known.dial.usual()
     if usual is None:
         return failover.attempt_delay
     return min(max(usual, MIN_ATTEMPT_DELAY), MAX_ATTEMPT_DELAY)
+
+
+def _patience(known: Health, failover: FailoverPolicy) -> float:
+    """How long to wait for this route's answer to a first flight before it is replayed on the next."""
+    usual = known.answer.usual()
+    if usual is None:
+        return failover.patience
+    return min(max(usual, MIN_PATIENCE), MAX_PATIENCE)

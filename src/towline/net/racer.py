@@ -7,7 +7,7 @@ way has been closed when `race` returns, raises or is cancelled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +16,7 @@ import structlog
 
 from towline.core.policy import FailoverPolicy
 from towline.core.race import Cancel, Command, Dial, Finish, Race, Wake
-from towline.errors import DialError, NoRoute
+from towline.errors import ClientLeft, DialError, NoRoute
 from towline.net.dialer import Dialed, Dialer
 from towline.types import Attempt, Blame, OutcomeKind, Phase, Ranking
 
@@ -32,13 +32,18 @@ class Won:
     attempts: tuple[Attempt, ...]
 
 
-async def race(ranking: Ranking, dialers: Mapping[str, Dialer], policy: FailoverPolicy) -> Won:
+async def race(
+    ranking: Ranking, dialers: Mapping[str, Dialer], policy: FailoverPolicy, *, budget: float | None = None
+) -> Won:
     """Dial `ranking.target` over its candidates until one route is established end to end.
 
-    Raises NoRoute with every attempt's outcome when none is, at the latest after the budget of the target's role.
+    Raises NoRoute with every attempt's outcome when none is, at the latest after `budget` seconds (None: the budget of
+    the target's role).
     """
     loop = asyncio.get_running_loop()
-    machine = Race(ranking.candidates, policy, budget=policy.budget(ranking.classification.role))
+    if budget is None:
+        budget = policy.budget(ranking.classification.role)
+    machine = Race(ranking.candidates, policy, budget=budget)
     async with _Dials() as dials:
         commands = machine.begin(now=loop.time())
         while True:
@@ -57,6 +62,28 @@ async def race(ranking: Ranking, dialers: Mapping[str, Dialer], policy: Failover
                         await dials.cancelled()
                         return Won(winner, dials.take(winner), machine.attempts)
             commands = await _next_commands(machine, dials, wake_at)
+
+
+async def unless_left(racing: Coroutine[Any, Any, Won], when_left: Callable[[Callable[[], object]], object]) -> Won:
+    """Run a race while the client waits for it; `when_left` takes what to call when it leaves. Raises ClientLeft."""
+    task = asyncio.get_running_loop().create_task(racing, name="race")
+    when_left(task.cancel)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        task.add_done_callback(_close_won)  # it may have been won in this very turn
+        await asyncio.wait([task])
+        raise
+    if task.cancelled():
+        raise ClientLeft
+    return task.result()
+
+
+def _close_won(racing: asyncio.Task[Won]) -> None:
+    """Close what a race has won for a request that is cancelled."""
+    if not racing.cancelled() and racing.exception() is None:
+        racing.result().dialed.close()
 
 
 async def _next_commands(machine: Race, dials: _Dials, wake_at: float) -> list[Command]:

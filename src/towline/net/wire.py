@@ -7,6 +7,7 @@ that does not give it back. So both kinds go one way here: try the call, and whe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,21 @@ async def send_all(sock: socket.socket, data: bytes) -> None:
 async def receive(sock: socket.socket) -> bytes:
     """The next bytes, at most RECEIVE_SIZE, or b"" at the end of the stream. Raises OSError."""
     return await _when_ready(sock, partial(sock.recv, RECEIVE_SIZE), _readable)
+
+
+async def hang_up(sock: socket.socket, *, linger: float) -> None:
+    """End a connection with FIN and close it, its peer's bytes read and dropped until it has closed or time is up.
+
+    A close with unread bytes would send RST (RFC 1122 4.2.2.13). `linger` is in seconds.
+    """
+    try:
+        with contextlib.suppress(OSError):  # TimeoutError is one
+            sock.shutdown(socket.SHUT_WR)
+            async with asyncio.timeout(linger):
+                while await receive(sock):
+                    pass
+    finally:
+        sock.close()
 
 
 async def handshake(sock: ssl.SSLSocket) -> None:

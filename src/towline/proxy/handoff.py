@@ -22,8 +22,8 @@ from typing import cast
 
 from mitmproxy.proxy.server import ConnectionHandler
 
+from towline.errors import ClientLeft
 from towline.proxy.layer import Asked, Inbox
-from towline.serving import ClientLeft
 from towline.types import IPAddress, Target
 
 LINGER = 2.0  # seconds that a refused client gets to read its answer and close

@@ -1,0 +1,218 @@
+"""The first flight: from the 200 to the server's first byte, when a route can still be changed unseen.
+
+The client has its 200 and sends a ClientHello. A server that saw one has processed nothing, so until the first byte
+comes back the same bytes may be sent again over another route, also while the first is still silent: of several
+ServerHellos one is passed on, and the others' connections are closed.
+
+That makes the first flight a race like the one before the 200 (racer.py), over dialers that are done only when the
+target has answered: `FlightDialer`. Its rules, budget and outcomes are those of core/race.py; the pause before the next
+route is how long this one usually takes to answer.
+
+    client ── ClientHello ──▶ route A   silent ...
+                        └───▶ route B   ServerHello ──▶ client          B is pinned, A closed
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+from towline.core.policy import FailoverPolicy
+from towline.core.tls import Answer, Flight, judge_answer, read_flight
+from towline.errors import ClientLeft, DialError
+from towline.net.dialer import Dialed, Dialer
+from towline.net.edge import closed, dialing
+from towline.net.racer import Won, race, unless_left
+from towline.net.wire import RECEIVE_SIZE, receive, send_all
+from towline.types import Attempt, Blame, OutcomeKind, Phase, Ranking, Target
+
+MAX_FLIGHT = 64 * 1024  # bytes kept for replay; a ClientHello with post-quantum key shares has under 2 KiB
+
+
+@dataclass(frozen=True, slots=True)
+class Flown:
+    """A first flight that a route has answered, or that must not be raced: that route's connection is pinned."""
+
+    route: str
+    dialed: Dialed
+    """Its `early` bytes belong to the client. The caller's from here on."""
+    unsent: bytes
+    """Client bytes that the connection has not been sent yet."""
+    attempts: tuple[Attempt, ...]
+    """The lines of the flight; none where nothing was raced."""
+
+
+async def fly(
+    client: socket.socket,
+    early: bytes,
+    won: Won,
+    ranking: Ranking,
+    dialers: Mapping[str, Dialer],
+    policy: FailoverPolicy,
+) -> Flown:
+    """Take the first flight off `client` (and `early`, read before) and race it, first over what `won`.
+
+    The connection that `won` is closed or handed on in any case. Raises ClientLeft, and NoRoute where no route answers
+    within the budget: the client's own TLS timer ends soon after.
+    """
+    try:
+        flight, kind = await _read(client, early, won.dialed)
+    except BaseException:
+        won.dialed.close()
+        raise
+    if kind is not Flight.HELLO:
+        return Flown(won.route, won.dialed, flight, ())
+    first = FlightDialer(dialers[won.route], flight, established=won.dialed)
+    lines = {route: FlightDialer(dialer, flight) for route, dialer in dialers.items()} | {won.route: first}
+    budget = policy.budget_flight if len(ranking.candidates) > 1 else policy.budget_blob
+    policy = replace(policy, dial_timeout=budget)
+    try:
+        with _Departure(client) as departure:
+            racing = race(_in_flight(ranking, won.route), lines, policy, budget=budget)
+            answered = await unless_left(racing, departure.when_left)
+    finally:
+        first.close()
+    return Flown(answered.route, answered.dialed, b"", answered.attempts)
+
+
+def _in_flight(ranking: Ranking, first: str) -> Ranking:
+    """The ranking of the flight: what won comes first, and pauses are as long as answers usually take."""
+    candidates = sorted(ranking.candidates, key=lambda candidate: candidate.route != first)
+    lines = tuple(replace(candidate, attempt_delay=candidate.patience) for candidate in candidates)
+    return replace(ranking, candidates=lines)
+
+
+async def _read(client: socket.socket, early: bytes, dialed: Dialed) -> tuple[bytes, Flight]:
+    """What the client sends first, as far as it can be replayed: until it is a whole ClientHello or known to be none.
+
+    Raises ClientLeft where it closes without a word. A server that speaks first ends the flight: its bytes are added to
+    `dialed.early`, and there is nothing to replay.
+    """
+    flight = early
+    server_silent = not dialed.early
+    while (kind := read_flight(flight)) is Flight.INCOMPLETE and server_silent and len(flight) < MAX_FLIGHT:
+        server_silent, data = await _next_bytes(client, dialed)
+        if data == b"":
+            if not flight:
+                raise ClientLeft
+            return flight, Flight.OTHER
+        flight += data or b""
+    return (flight, kind) if server_silent else (flight, Flight.OTHER)
+
+
+async def _next_bytes(client: socket.socket, dialed: Dialed) -> tuple[bool, bytes | None]:
+    """The client's next bytes (b"" at its end), or (False, None) where the server sent some before."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    watched = [client, dialed.sock]
+    for sock in watched:
+        loop.add_reader(sock, ready.set)
+    try:
+        while True:
+            if (data := _read_now(client)) is not None:
+                return True, data
+            if dialed.sock in watched and (spoken := _read_now(dialed.sock)) is not None:
+                if spoken:
+                    dialed.early += spoken
+                    return False, None
+                # It has closed: the flight, when it is whole, finds that out and goes over the next route.
+                watched.remove(dialed.sock)
+                loop.remove_reader(dialed.sock)
+            await ready.wait()
+            ready.clear()
+    finally:
+        for sock in watched:
+            loop.remove_reader(sock)
+
+
+def _read_now(sock: socket.socket) -> bytes | None:
+    """What can be read without waiting: b"" at the end, which an error is too; None where there is nothing yet."""
+    try:
+        return sock.recv(RECEIVE_SIZE)
+    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        return None
+    except OSError:
+        return b""
+
+
+class _Departure:
+    """Watches a client that waits for its answer: calls back when it closes. What it sends meanwhile stays unread."""
+
+    def __init__(self, client: socket.socket) -> None:
+        self._client = client
+        self._loop = asyncio.get_running_loop()
+
+    def when_left(self, callback: Callable[[], object]) -> None:
+        """Call back when the client closes."""
+        self._loop.add_reader(self._client, self._look, callback)
+
+    def _look(self, callback: Callable[[], object]) -> None:
+        with contextlib.suppress(BlockingIOError):
+            try:
+                left = not self._client.recv(1, socket.MSG_PEEK)
+            except ConnectionError:
+                left = True
+            self._loop.remove_reader(self._client)
+            if left:
+                callback()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.remove_reader(self._client)
+
+
+class FlightDialer:
+    """A dialer that is done when its target has answered the first flight; the answer is in `Dialed.early`."""
+
+    def __init__(self, dialer: Dialer, hello: bytes, established: Dialed | None = None) -> None:
+        """`established` is a connection that stands already and saves the dial; it is the dialer's from here on."""
+        self._dialer = dialer
+        self._hello = hello
+        self._established = established
+
+    async def dial(self, target: Target, *, deadline: float) -> Dialed:
+        """Reach the target, send the flight and wait for a plausible answer; see Dialer."""
+        dialed, self._established = self._established, None
+        if dialed is None:
+            dialed = await self._dialer.dial(target, deadline=deadline)
+        try:
+            async with dialing(deadline, to="target") as progress:
+                progress.phase = Phase.FIRST_FLIGHT
+                await send_all(dialed.sock, self._hello)
+                dialed.early = await _plausible_answer(dialed.sock)
+        except BaseException:
+            dialed.close()
+            raise
+        return dialed
+
+    def close(self) -> None:
+        """Close an established connection that no dial has used."""
+        if self._established is not None:
+            self._established.close()
+
+
+async def _plausible_answer(sock: socket.socket) -> bytes:
+    """The server's first bytes. Raises DialError where they are none that a TLS server sends, and OSError."""
+    received = b""
+    while True:
+        data = await receive(sock)
+        if not data:
+            raise closed(Phase.FIRST_FLIGHT)
+        received += data
+        match judge_answer(received):
+            case Answer.PLAUSIBLE:
+                return received
+            case Answer.FATAL_ALERT:
+                raise DialError(OutcomeKind.TLS, Phase.FIRST_FLIGHT, Blame.ROUTE, f"TLS alert {received[6]}")
+            case Answer.NOT_TLS:
+                text = "answered the ClientHello with something that is no TLS"
+                raise DialError(OutcomeKind.NOT_TLS, Phase.FIRST_FLIGHT, Blame.ROUTE, text)
+            case Answer.INCOMPLETE:
+                pass
