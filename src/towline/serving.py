@@ -22,6 +22,7 @@ import structlog
 
 from towline.core.head import Request
 from towline.core.ledger import Ledger, Tunnel
+from towline.core.pacing import Pacing
 from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy
 from towline.errors import ClientLeft, NoRoute, Refused
 from towline.net.dialer import Dialer
@@ -82,6 +83,7 @@ class Serving:
     failover: FailoverPolicy
     limits: LimitsPolicy
     pipes: PipePool | None
+    pacing: Pacing = field(default_factory=Pacing)
     draining: bool = False
     relays: dict[int, Relay] = field(default_factory=dict)
     """The relay of each open tunnel, by the tunnel's number."""
@@ -148,15 +150,27 @@ class Serving:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "tunnels", message)
 
     async def _race(self, ranking: Ranking, tunnel: Tunnel, client: Client) -> Won:
-        """Run the race while the client waits for it; every finished race is learned from. Raises ClientLeft."""
-        loop = asyncio.get_running_loop()
-        try:
-            won = await unless_left(race(ranking, self.dialers, self.failover), client.when_left)
-        except NoRoute as error:
-            self.ledger.raced(tunnel, error.attempts, None, now=loop.time())
-            raise
-        self.ledger.raced(tunnel, won.attempts, won.route, now=loop.time())
-        return won
+        """Race while the client waits for it, in as many rounds as core/pacing.py gives. Raises ClientLeft, NoRoute."""
+        now = asyncio.get_running_loop().time
+        deadline = now() + self.failover.budget(tunnel.classification.role)
+        rounds = 0
+        while True:
+            rounds += 1
+            racing = race(ranking, self.dialers, self.failover, budget=deadline - now())
+            try:
+                won = await unless_left(racing, client.when_left)
+            except NoRoute as error:
+                self.ledger.raced(tunnel, error.attempts, None, now=now())
+                left = deadline - now()
+                pause = self.pacing.pause(tunnel.target, error.attempts, rounds=rounds, left=left, now=now())
+                if pause is None:
+                    raise
+            else:
+                self.ledger.raced(tunnel, won.attempts, won.route, now=now())
+                self.pacing.reached(tunnel.target)
+                return won
+            await unless_left(asyncio.sleep(pause), client.when_left)
+            ranking = self.rank(tunnel.target)
 
     async def _fly(
         self, request: Request, downstream: socket.socket, early: bytes, won: Won, ranking: Ranking, tunnel: Tunnel

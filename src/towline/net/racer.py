@@ -64,9 +64,9 @@ async def race(
             commands = await _next_commands(machine, dials, wake_at)
 
 
-async def unless_left(racing: Coroutine[Any, Any, Won], when_left: Callable[[Callable[[], object]], object]) -> Won:
-    """Run a race while the client waits for it; `when_left` takes what to call when it leaves. Raises ClientLeft."""
-    task = asyncio.get_running_loop().create_task(racing, name="race")
+async def unless_left[T](work: Coroutine[Any, Any, T], when_left: Callable[[Callable[[], object]], object]) -> T:
+    """Do what a client waits for, a race mostly; `when_left` takes what to call when it leaves. Raises ClientLeft."""
+    task = asyncio.get_running_loop().create_task(work, name="race")
     when_left(task.cancel)
     try:
         await asyncio.wait([task])
@@ -80,10 +80,10 @@ async def unless_left(racing: Coroutine[Any, Any, Won], when_left: Callable[[Cal
     return task.result()
 
 
-def _close_won(racing: asyncio.Task[Won]) -> None:
+def _close_won(work: asyncio.Task[Any]) -> None:
     """Close what a race has won for a request that is cancelled."""
-    if not racing.cancelled() and racing.exception() is None:
-        racing.result().dialed.close()
+    if not work.cancelled() and work.exception() is None and isinstance(won := work.result(), Won):
+        won.dialed.close()
 
 
 async def _next_commands(machine: Race, dials: _Dials, wake_at: float) -> list[Command]:
