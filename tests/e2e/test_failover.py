@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import ssl
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.e2e.rig.certificates import Authority
 from tests.e2e.rig.clients import ContainerClient
 from tests.e2e.rig.image import Image
 from tests.e2e.rig.registry import API_HOST
@@ -27,18 +29,20 @@ SLACK = 0.5  # seconds for a busy two-core machine
 CONNECTS = 5
 
 
-def connect_seconds(world: World) -> float:
-    """Time from sending a CONNECT to having its 200."""
+def connect_seconds(world: World, authority: Authority) -> float:
+    """Time from sending a CONNECT to having its 200; the tunnel is then used for a registry's ping, as Docker would."""
     with world.near.connect(PROXY_ADDRESS, timeout=20) as sock:
         began = time.monotonic()
         sock.sendall(f"CONNECT {API_HOST}:443 HTTP/1.1\r\nHost: {API_HOST}:443\r\n\r\n".encode())
-        head = b""
-        while b"\r\n\r\n" not in head:
-            received = sock.recv(4096)
-            assert received, head
-            head += received
+        head = sock.recv(4096)
         took = time.monotonic() - began
-    assert re.match(rb"HTTP/1\.[01] 200 ", head), head
+        assert re.fullmatch(rb"HTTP/1\.1 200 [^\r]*\r\n\r\n", head), head
+        context = ssl.create_default_context(cafile=authority.ca)
+        with context.wrap_socket(sock, server_hostname=API_HOST) as tls:
+            tls.sendall(f"GET /v2/ HTTP/1.0\r\nHost: {API_HOST}\r\n\r\n".encode())
+            assert b" 401 " in tls.recv(4096)
+            while tls.recv(4096):
+                pass
     return took
 
 
@@ -65,18 +69,21 @@ def test_pull_survives_a_bad_best_route(
 
 @pytest.mark.parametrize("kind", ["refuse", "swallow"])
 def test_a_bad_best_route_costs_at_most_the_attempt_delay(
-    kind: Fault, world: World, start_towline: StartTowline, record_property: Callable[[str, object], None]
+    kind: Fault,
+    world: World,
+    authority: Authority,
+    start_towline: StartTowline,
 ) -> None:
     """The slowest CONNECT past a bad best route takes at most the attempt delay more than the usual healthy one."""
     with start_towline(VPN_FIRST) as towline:
-        healthy = [connect_seconds(world) for _ in range(CONNECTS)]
+        healthy = [connect_seconds(world, authority) for _ in range(CONNECTS)]
         assert {tunnel["route"] for tunnel in towline.finish()} == {"vpn"}
     start_towline(VPN_FIRST)
     with world.fault(kind, INTERFACE_LINK):
-        faulty = [connect_seconds(world) for _ in range(CONNECTS)]
-    record_property("healthy_seconds", [round(seconds, 4) for seconds in healthy])
-    record_property("faulty_seconds", [round(seconds, 4) for seconds in faulty])
-    assert max(faulty) <= statistics.median(healthy) + PAUSE[kind] + SLACK
+        faulty = [connect_seconds(world, authority) for _ in range(CONNECTS)]
+    usual, slowest = statistics.median(healthy), max(faulty)
+    print(f"CONNECT: {usual:.4f} s healthy, {slowest:.4f} s past a route that would {kind}")  # noqa: T201 - for -s
+    assert slowest <= usual + PAUSE[kind] + SLACK
 
 
 @pytest.mark.parametrize("kind", ["refuse", "swallow"])
