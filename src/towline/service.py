@@ -32,18 +32,8 @@ from towline.net.pipes import PipePool
 from towline.net.resolve import SystemResolver
 from towline.net.socks import SocksDialer
 from towline.serving import Client, Serving
-from towline.types import (
-    Address,
-    Classification,
-    IPAddress,
-    Ranking,
-    RouteKind,
-    RouteRegistryView,
-    RouteSpec,
-    RouteView,
-    Snapshot,
-    Target,
-)
+from towline.types import Address, Classification, IPAddress, Ranking, RouteKind, RouteSpec, Target
+from towline.views import RouteRegistryView, RouteView, Snapshot
 
 log = structlog.get_logger("towline")
 

@@ -242,7 +242,6 @@ def _answer(status: HTTPStatus, reason: str) -> bytes:
 
 def _log_tunnel(tunnel: Tunnel, ranking: Ranking, won: Won, flown: Flown, end: RelayEnd, *, seconds: float) -> None:
     """The one line of a tunnel; `why` is the ranking's reason, or what failed before the route that served."""
-    chosen = next(candidate for candidate in ranking.candidates if candidate.route == flown.route)
     failed = [str(attempt) for attempt in (*won.attempts, *flown.attempts) if not attempt.outcome.ok]
     log.info(
         "tunnel",
@@ -251,7 +250,7 @@ def _log_tunnel(tunnel: Tunnel, ranking: Ranking, won: Won, flown: Flown, end: R
         registry=tunnel.classification.registry,
         role=tunnel.classification.role.value,
         route=flown.route,
-        why=f"{'; '.join(failed)}; then {flown.route}" if failed else chosen.reason,
+        why=f"{'; '.join(failed)}; then {flown.route}" if failed else ranking.why_of(flown.route),
         peer=flown.dialed.peer,
         bytes_in=end.bytes_in,
         bytes_out=end.bytes_out,

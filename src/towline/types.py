@@ -8,7 +8,6 @@ Times are seconds as float, sizes are bytes as int, addresses are `(host, port)`
     RouteSpec                 one configured way out of this machine
     Candidate, Ranking        the routes for a target, best first, each with its reason
     Outcome, Attempt          how one dial ended
-    TunnelView, RouteView, Snapshot   the ledger, frozen for the log, the CLI and the page
 """
 
 from __future__ import annotations
@@ -242,9 +241,15 @@ class Ranking:
     def why(self) -> str:
         """The sentence that says why the first is first, or why there is none."""
         if self.candidates:
-            first = self.candidates[0]
-            return f"{first.route}: {first.reason}"
+            first = self.candidates[0].route
+            return f"{first}: {self.why_of(first)}"
         return "; ".join(f"{route}: {reason}" for route, reason in self.excluded) or "no route is configured"
+
+    def why_of(self, route: str) -> str:
+        """Why a candidate was used, and beside it the next best one with its reason: a choice is a comparison."""
+        chosen = next(candidate for candidate in self.candidates if candidate.route == route)
+        other = next((candidate for candidate in self.candidates if candidate.route != route), None)
+        return chosen.reason if other is None else f"{chosen.reason}; {other.route}: {other.reason}"
 
 
 class OutcomeKind(StrEnum):
@@ -322,76 +327,3 @@ class TunnelPhase(StrEnum):
     FIRST_FLIGHT = "first flight"
     RELAYING = "relaying"
     ENDED = "ended"
-
-
-@dataclass(frozen=True, slots=True)
-class TunnelView:
-    """One open tunnel as `status.json` shows it; bytes_in is upstream to client, bytes_out client to upstream."""
-
-    id: int
-    client: str
-    target: str
-    registry: str
-    role: str
-    route: str | None
-    phase: str
-    bytes_in: int
-    bytes_out: int
-    age_seconds: float
-    idle_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class RouteRegistryView:
-    """What is known about one route for one registry; None where there is no evidence yet."""
-
-    registry: str
-    success: float | None
-    first_byte_seconds: float | None
-    rate_bytes_per_second: float | None
-    expected_seconds: float
-    reason: str
-    probed_seconds_ago: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class RouteView:
-    """One route as `status.json` shows it."""
-
-    name: str
-    description: str
-    circuit: str
-    draining: bool
-    tunnels: int
-    bytes_in: int
-    bytes_out: int
-    attempts: int
-    failures: int
-    last_error: str | None
-    last_error_seconds_ago: float | None
-    registries: tuple[RouteRegistryView, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Sums since the start."""
-
-    tunnels: int
-    refused: dict[str, int]
-    failovers: dict[str, int]
-    bytes_in: int
-    bytes_out: int
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The ledger at one moment: the source of status.json, the page, the metrics and `towline status`."""
-
-    version: str
-    ready: bool
-    draining: bool
-    uptime_seconds: float
-    listen: tuple[str, ...]
-    routes: tuple[RouteView, ...]
-    tunnels: tuple[TunnelView, ...]
-    totals: Totals

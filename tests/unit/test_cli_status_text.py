@@ -8,7 +8,7 @@ from tests.web.fakes import SNAPSHOT
 
 from towline.cli.layout import COLUMNS, width
 from towline.cli.status_text import MAX_TUNNELS, status_text
-from towline.types import Snapshot
+from towline.views import Snapshot
 
 GOLDEN = """\
 towline 1.2.3 ready: 1 of 2 routes usable, 2 tunnels open, up 2 h

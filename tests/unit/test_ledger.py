@@ -16,13 +16,11 @@ from towline.types import (
     OutcomeKind,
     Phase,
     Role,
-    RouteRegistryView,
     RouteSpec,
     Target,
-    Totals,
     TunnelPhase,
-    TunnelView,
 )
+from towline.views import RouteRegistryView, Totals, TunnelView
 
 TARGET = Target("registry.test", 443)
 API = Classification("hub", Role.API, "registry.test", "api host of hub")

@@ -287,8 +287,9 @@ def test_secret() -> None:
         (
             (Candidate("vpn", 1.0, "1.0 s expected", 0.25), Candidate("direct", 9.0, "slow", 0.25)),
             (),
-            "vpn: 1.0 s expected",
+            "vpn: 1.0 s expected; direct: slow",
         ),
+        ((Candidate("vpn", 1.0, "1.0 s expected", 0.25),), (), "vpn: 1.0 s expected"),
         ((), (("vpn", "circuit open"), ("office", "disabled")), "vpn: circuit open; office: disabled"),
         ((), (), "no route is configured"),
     ],
@@ -298,7 +299,10 @@ def test_ranking_explains_itself(
 ) -> None:
     """A ranking says why its first is first, or why there is none."""
     unlisted = Classification("unlisted", Role.UNKNOWN, "", "no rule matches")
-    assert Ranking(Target("ghcr.io", 443), unlisted, candidates, excluded).why == why
+    ranking = Ranking(Target("ghcr.io", 443), unlisted, candidates, excluded)
+    assert ranking.why == why
+    if len(candidates) > 1:
+        assert ranking.why_of("direct") == "slow; vpn: 1.0 s expected"
 
 
 def test_outcomes() -> None:

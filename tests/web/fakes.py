@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from towline.types import RouteRegistryView, RouteView, Snapshot, Target, Totals, TunnelView
+from towline.types import Target
+from towline.views import RouteRegistryView, RouteView, Snapshot, Totals, TunnelView
 
 SNAPSHOT = Snapshot(
     version="1.2.3",

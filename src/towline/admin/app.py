@@ -23,7 +23,8 @@ import structlog
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, MissingArgumentError, RequestHandler
 
-from towline.types import Address, Snapshot, Target, TargetError
+from towline.types import Address, Target, TargetError
+from towline.views import Snapshot
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,8 @@ import click
 from towline.cli.ask import ask, reading
 from towline.cli.configuration import admin_address, asking_options
 from towline.cli.status_text import status_text
-from towline.types import Address, RouteRegistryView, RouteView, Snapshot, Totals, TunnelView
+from towline.types import Address
+from towline.views import RouteRegistryView, RouteView, Snapshot, Totals, TunnelView
 
 
 @click.command()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import click
 
 from towline.cli.layout import Column, byte_count, duration, fit, table
-from towline.types import RouteView, Snapshot, TunnelView
+from towline.views import RouteView, Snapshot, TunnelView
 
 MAX_TUNNELS = 20  # shown, the most recently active first: a screenful; --json has them all
 

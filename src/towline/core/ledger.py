@@ -18,19 +18,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from towline.core.health import Circuit, Health
-from towline.types import (
-    Attempt,
-    Blame,
-    Classification,
-    OutcomeKind,
-    RouteRegistryView,
-    RouteSpec,
-    RouteView,
-    Target,
-    Totals,
-    TunnelPhase,
-    TunnelView,
-)
+from towline.types import Attempt, Blame, Classification, OutcomeKind, RouteSpec, Target, TunnelPhase
+from towline.views import RouteRegistryView, RouteView, Totals, TunnelView
 
 DIAL_WEIGHT = 1  # of a failed dial in a route's streak
 FLIGHT_WEIGHT = 2  # of an unanswered first flight: it costs the client seconds where a dial costs a fraction

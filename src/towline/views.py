@@ -1,0 +1,81 @@
+"""The ledger, frozen: what status.json, `towline status`, the page and the metrics show of one moment.
+
+Field names are those of status.json, and stay: others rely on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelView:
+    """One open tunnel as `status.json` shows it; bytes_in is upstream to client, bytes_out client to upstream."""
+
+    id: int
+    client: str
+    target: str
+    registry: str
+    role: str
+    route: str | None
+    phase: str
+    bytes_in: int
+    bytes_out: int
+    age_seconds: float
+    idle_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRegistryView:
+    """What is known about one route for one registry; None where there is no evidence yet."""
+
+    registry: str
+    success: float | None
+    first_byte_seconds: float | None
+    rate_bytes_per_second: float | None
+    expected_seconds: float
+    reason: str
+    probed_seconds_ago: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """One route as `status.json` shows it."""
+
+    name: str
+    description: str
+    circuit: str
+    draining: bool
+    tunnels: int
+    bytes_in: int
+    bytes_out: int
+    attempts: int
+    failures: int
+    last_error: str | None
+    last_error_seconds_ago: float | None
+    registries: tuple[RouteRegistryView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums since the start."""
+
+    tunnels: int
+    refused: dict[str, int]
+    failovers: dict[str, int]
+    bytes_in: int
+    bytes_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The ledger at one moment: the source of status.json, the page, the metrics and `towline status`."""
+
+    version: str
+    ready: bool
+    draining: bool
+    uptime_seconds: float
+    listen: tuple[str, ...]
+    routes: tuple[RouteView, ...]
+    tunnels: tuple[TunnelView, ...]
+    totals: Totals
