@@ -1,4 +1,4 @@
-"""The composition root: a configuration becomes dialers, a guard, a ranking and a ledger, and requests are served.
+"""The composition root: a configuration becomes dialers, decisions and a ledger, and requests are served.
 
 What the edges ask it: `serve` (proxy), `snapshot` and `explain` (admin), `drain` (signals).
 """
@@ -6,24 +6,15 @@ What the edges ask it: `serve` (proxy), `snapshot` and `explain` (admin), `drain
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from http import HTTPStatus
+from collections.abc import Sequence
 
-import psutil
 import structlog
 
 from towline import __version__
-from towline.catalogue import load_catalogue
 from towline.config import Config
-from towline.core.classify import Catalogue
-from towline.core.guard import Guard
 from towline.core.head import Request
-from towline.core.health import Health
 from towline.core.ledger import Ledger
-from towline.core.policy import TargetPolicy
-from towline.core.rank import estimate, rank
+from towline.deciding import Deciding
 from towline.errors import Refused
 from towline.net.connect import ConnectDialer
 from towline.net.dialer import Dialer
@@ -32,12 +23,11 @@ from towline.net.pipes import PipePool
 from towline.net.resolve import SystemResolver
 from towline.net.socks import SocksDialer
 from towline.serving import Client, Serving
-from towline.types import Address, Classification, IPAddress, Ranking, RouteKind, RouteSpec, Target
-from towline.views import RouteRegistryView, RouteView, Snapshot
+from towline.types import IPAddress, RouteKind, RouteSpec, Target
+from towline.views import RouteView, Snapshot
 
 log = structlog.get_logger("towline")
 
-FAKE_ADDRESSES = ipaddress.ip_network("198.18.0.0/15")  # RFC 2544 benchmarking; the default of fake-IP proxies
 RELEASE_GRACE = 0.5  # seconds beyond the linger that released tunnels get to write their log line
 DRAIN_REPORT = 5.0  # seconds between two lines that say what a drain waits for
 
@@ -50,15 +40,12 @@ class Service:
         loop = asyncio.get_running_loop()
         self._clock = loop.time
         self._config = config
-        self._catalogue: Catalogue = load_catalogue().with_overrides(config.registries)
-        self._policy = _with_fake_addresses(config.policy)
-        self._guard = Guard(self._policy, own=frozenset())
-        self._own_ports = frozenset(port for _, port in _listeners(config))
         self._resolver = SystemResolver()
         self._ledger = Ledger(started_at=self._clock())
+        self._deciding = Deciding(config, self._ledger.health, clock=self._clock)
         self._listening: tuple[str, ...] = ()
         self._serving = Serving(
-            rank=self._rank,
+            rank=self._deciding.rank,
             dialers={spec.name: self._dialer(spec) for spec in config.routes if not spec.disabled},
             ledger=self._ledger,
             access=config.access,
@@ -81,61 +68,11 @@ class Service:
                 return SocksDialer(spec, resolver=self._resolver, admit=self._admit)
 
     def _admit(self, target: Target, ip: IPAddress) -> str | None:
-        """Why a resolved address may not be dialled; None where it may."""
-        refusal = self._guard_for(target).check_address(target, ip)
-        return None if refusal is None else refusal.message
-
-    def _guard_for(self, target: Target) -> Guard:
-        """The guard; where the port is one of our own, it knows this machine's addresses as they are now."""
-        if target.port in self._own_ports:
-            own = frozenset((ip, port) for ip in _local_addresses() for port in self._own_ports)
-            return Guard(self._policy, own=own)
-        return self._guard
-
-    def _rank(self, target: Target) -> Ranking:
-        classification = self._catalogue.classify(target)
-        refusal = self._guard_for(target).check_target(target, classification)
-        if refusal is not None:
-            raise Refused(HTTPStatus.FORBIDDEN, refusal.code, f"towline: {refusal.message}")
-        return self._order(target, classification)
-
-    def _order(self, target: Target, classification: Classification) -> Ranking:
-        return rank(
-            target,
-            classification,
-            self._config.routes,
-            self._ledger.health,
-            registry=self._catalogue.registry(classification.registry),
-            policy=self._config.policy,
-            failover=self._config.failover,
-            now=self._clock(),
-        )
+        return self._deciding.admit(target, ip)
 
     def explain(self, host: str, port: int) -> dict[str, object]:
-        """What a CONNECT to `host`:`port` would meet now, JSON-ready, in the words of the log. Raises TargetError."""
-        target = Target.parse(host, port)
-        classification = self._catalogue.classify(target)
-        refusal = self._guard_for(target).check_target(target, classification)
-        ranking = self._order(target, classification)
-        described = {spec.name: spec.describe() for spec in self._config.routes}
-        return {
-            "target": str(target),
-            "registry": classification.registry,
-            "role": classification.role.value,
-            "rule": classification.rule,
-            "why": ranking.why,
-            "refused": None if refusal is None else refusal.message,
-            "candidates": [
-                {
-                    "route": candidate.route,
-                    "description": described[candidate.route],
-                    "expected_seconds": round(candidate.expected_seconds, 3),
-                    "reason": candidate.reason,
-                }
-                for candidate in ranking.candidates
-            ],
-            "excluded": [{"route": route, "reason": reason} for route, reason in ranking.excluded],
-        }
+        """What a CONNECT to `host`:`port` would meet now (deciding.py). Raises TargetError."""
+        return self._deciding.explain(host, port)
 
     def snapshot(self) -> Snapshot:
         """The state at this moment."""
@@ -152,24 +89,8 @@ class Service:
         )
 
     def _route_view(self, spec: RouteSpec, now: float) -> RouteView:
-        registries = tuple(
-            self._registry_view(spec, registry, health, now)
-            for (route, registry), health in self._ledger.health.items()
-            if route == spec.name
-        )
+        registries = self._deciding.views(spec)
         return self._ledger.route_view(spec, registries, draining=self._serving.draining, now=now)
-
-    def _registry_view(self, spec: RouteSpec, registry: str, health: Health, now: float) -> RouteRegistryView:
-        seconds, reason = estimate(spec, health, self._catalogue.registry(registry), now=now)
-        return RouteRegistryView(
-            registry=registry,
-            success=1 - health.failures / health.attempts if health.attempts else None,
-            first_byte_seconds=None,
-            rate_bytes_per_second=None,
-            expected_seconds=round(seconds, 3),
-            reason=reason,
-            probed_seconds_ago=None,
-        )
 
     def started(self, listening: Sequence[str]) -> None:
         """The listeners are open, at these addresses: say what was found, and be ready."""
@@ -202,31 +123,3 @@ class Service:
         """Give back what the service holds, when every tunnel has ended."""
         if self._serving.pipes is not None:
             self._serving.pipes.close()
-
-
-def _listeners(config: Config) -> Iterable[Address]:
-    return (*config.listen, config.admin) if config.admin else config.listen
-
-
-def _with_fake_addresses(policy: TargetPolicy) -> TargetPolicy:
-    """The policy, with the fake addresses of a TUN-mode proxy (Clash, mihomo, sing-box) opened where one runs here.
-
-    Such a proxy answers every name with an address in its own network, which the guard would rightly refuse: then
-    Towline would be worse than direct for its users. Its TUN interface has an address in that network.
-    """
-    if not any(ipaddress.ip_address(ip) in FAKE_ADDRESSES for ip in _local_addresses()):
-        return policy
-    log.info("fake_addresses", network=str(FAKE_ADDRESSES), why="a TUN interface of this machine is in it")
-    return replace(policy, private_targets=(*policy.private_targets, str(FAKE_ADDRESSES)))
-
-
-def _local_addresses() -> frozenset[str]:
-    """Every address of this machine, in canonical text (a wildcard listener answers on all of them)."""
-    found = set()
-    for addresses in psutil.net_if_addrs().values():
-        for address in addresses:
-            try:
-                found.add(str(ipaddress.ip_address(address.address.partition("%")[0])))
-            except ValueError:  # a link-layer address
-                continue
-    return frozenset(found)

@@ -1,0 +1,150 @@
+"""What one configuration decides about a target: which registry it is, whether it may be reached, over which routes.
+
+    rank(target)      classify, guard, order                     the life of a request begins with it
+    admit(target, ip) may this resolved address be dialled?      asked by the dialers before each SYN
+    explain(host, port)                                          the same decisions, to be read
+
+One instance per configuration; nothing in it changes, but for the health that it reads. A reload makes another one,
+while requests that are under way keep theirs.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from http import HTTPStatus
+
+import psutil
+import structlog
+
+from towline.catalogue import load_catalogue
+from towline.config import Config
+from towline.core.guard import Guard
+from towline.core.health import Health
+from towline.core.policy import TargetPolicy
+from towline.core.rank import estimate, rank
+from towline.errors import Refused
+from towline.types import Classification, IPAddress, Ranking, RouteSpec, Target
+from towline.views import RouteRegistryView
+
+log = structlog.get_logger("towline")
+
+FAKE_ADDRESSES = ipaddress.ip_network("198.18.0.0/15")  # RFC 2544 benchmarking; the default of fake-IP proxies
+
+
+class Deciding:
+    """The decisions of one configuration."""
+
+    def __init__(self, config: Config, health: Mapping[tuple[str, str], Health], *, clock: Callable[[], float]) -> None:
+        """`health` is the ledger's, keyed by (route, registry); `clock` is the one that its times are on."""
+        self._config = config
+        self._health = health
+        self._clock = clock
+        self._catalogue = load_catalogue().with_overrides(config.registries)
+        self._policy = _with_fake_addresses(config.policy)
+        self._guard = Guard(self._policy, own=frozenset())
+        listeners = (*config.listen, config.admin) if config.admin else config.listen
+        self._own_ports = frozenset(port for _, port in listeners)
+
+    def rank(self, target: Target) -> Ranking:
+        """The routes for a target. Raises Refused where it may not be reached."""
+        classification = self._catalogue.classify(target)
+        refusal = self._guard_for(target).check_target(target, classification)
+        if refusal is not None:
+            raise Refused(HTTPStatus.FORBIDDEN, refusal.code, f"towline: {refusal.message}")
+        return self._order(target, classification)
+
+    def admit(self, target: Target, ip: IPAddress) -> str | None:
+        """Why a resolved address may not be dialled; None where it may."""
+        refusal = self._guard_for(target).check_address(target, ip)
+        return None if refusal is None else refusal.message
+
+    def _guard_for(self, target: Target) -> Guard:
+        """The guard; where the port is one of our own, it knows this machine's addresses as they are now."""
+        if target.port in self._own_ports:
+            own = frozenset((ip, port) for ip in _local_addresses() for port in self._own_ports)
+            return Guard(self._policy, own=own)
+        return self._guard
+
+    def _order(self, target: Target, classification: Classification) -> Ranking:
+        return rank(
+            target,
+            classification,
+            self._config.routes,
+            self._health,
+            registry=self._catalogue.registry(classification.registry),
+            policy=self._config.policy,
+            failover=self._config.failover,
+            now=self._clock(),
+        )
+
+    def explain(self, host: str, port: int) -> dict[str, object]:
+        """What a CONNECT to `host`:`port` would meet now, JSON-ready, in the words of the log. Raises TargetError."""
+        target = Target.parse(host, port)
+        classification = self._catalogue.classify(target)
+        refusal = self._guard_for(target).check_target(target, classification)
+        ranking = self._order(target, classification)
+        described = {spec.name: spec.describe() for spec in self._config.routes}
+        return {
+            "target": str(target),
+            "registry": classification.registry,
+            "role": classification.role.value,
+            "rule": classification.rule,
+            "why": ranking.why,
+            "refused": None if refusal is None else refusal.message,
+            "candidates": [
+                {
+                    "route": candidate.route,
+                    "description": described[candidate.route],
+                    "expected_seconds": round(candidate.expected_seconds, 3),
+                    "reason": candidate.reason,
+                }
+                for candidate in ranking.candidates
+            ],
+            "excluded": [{"route": route, "reason": reason} for route, reason in ranking.excluded],
+        }
+
+    def views(self, spec: RouteSpec) -> tuple[RouteRegistryView, ...]:
+        """What is known about a route, registry by registry."""
+        return tuple(
+            self._view(spec, registry, health)
+            for (route, registry), health in self._health.items()
+            if route == spec.name
+        )
+
+    def _view(self, spec: RouteSpec, registry: str, health: Health) -> RouteRegistryView:
+        seconds, reason = estimate(spec, health, self._catalogue.registry(registry), now=self._clock())
+        return RouteRegistryView(
+            registry=registry,
+            success=1 - health.failures / health.attempts if health.attempts else None,
+            first_byte_seconds=None,
+            rate_bytes_per_second=None,
+            expected_seconds=round(seconds, 3),
+            reason=reason,
+            probed_seconds_ago=None,
+        )
+
+
+def _with_fake_addresses(policy: TargetPolicy) -> TargetPolicy:
+    """The policy, with the fake addresses of a TUN-mode proxy (Clash, mihomo, sing-box) opened where one runs here.
+
+    Such a proxy answers every name with an address in its own network, which the guard would rightly refuse: then
+    Towline would be worse than direct for its users. Its TUN interface has an address in that network.
+    """
+    if not any(ipaddress.ip_address(ip) in FAKE_ADDRESSES for ip in _local_addresses()):
+        return policy
+    log.info("fake_addresses", network=str(FAKE_ADDRESSES), why="a TUN interface of this machine is in it")
+    return replace(policy, private_targets=(*policy.private_targets, str(FAKE_ADDRESSES)))
+
+
+def _local_addresses() -> frozenset[str]:
+    """Every address of this machine, in canonical text (a wildcard listener answers on all of them)."""
+    found = set()
+    for addresses in psutil.net_if_addrs().values():
+        for address in addresses:
+            try:
+                found.add(str(ipaddress.ip_address(address.address.partition("%")[0])))
+            except ValueError:  # a link-layer address
+                continue
+    return frozenset(found)
