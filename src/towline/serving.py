@@ -179,9 +179,10 @@ class Serving:
 
         None where no route answered: the client got FIN, which most of them retry (clients.md A.7).
         """
-        if not request.is_connect:
-            return Flown(won.route, won.dialed, request.forward + early, ())
         now = asyncio.get_running_loop().time
+        if not request.is_connect:
+            self.ledger.flown(tunnel, (), won.route, now=now())
+            return Flown(won.route, won.dialed, request.forward + early, ())
         try:
             flown = await fly(downstream, early, won, ranking, self.dialers, self.failover)
         except NoRoute as error:

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from tests.net.fake_dialer import Establish, Fail, FakeDialer, Hang
 
 from towline.core.head import HeadReader, Request
+from towline.core.health import Health
 from towline.core.ledger import Ledger
 from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy
 from towline.errors import ClientLeft, DialError, Refused
@@ -291,6 +292,19 @@ async def test_plain_http(client: FakeClient) -> None:
         far.close()
         assert await client.read_all() == b"HTTP/1.1 201 Created\r\n\r\n"
         await finish(task)
+
+
+async def test_plain_http_ends_a_streak(client: FakeClient) -> None:
+    """Plain HTTP has no flight to race: its route is back in favour as soon as it is established."""
+    with FakeDialer(Establish()) as direct:
+        served = serving({"direct": direct})
+        served.ledger.health["direct", "test"] = Health(streak=2, in_a_row=2, failures=2)
+        task = start(served, Request("GET", TARGET, b"GET / HTTP/1.1\r\n\r\n"), client)
+        await client.detached.wait()
+        direct.far_ends[0].close()
+        client.far.shutdown(socket.SHUT_WR)
+        await finish(task)
+    assert served.ledger.health["direct", "test"].streak == 0
 
 
 async def test_no_answer_before_the_race_is_won(client: FakeClient) -> None:

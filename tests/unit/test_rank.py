@@ -147,6 +147,14 @@ def test_cost_of_failures(times: int, age: float, cost: float) -> None:
     assert seconds == pytest.approx(UNMEASURED + cost)
 
 
+def test_weighty_failure() -> None:
+    """A failure that weighs more is still told as one."""
+    health = Health()
+    health.failed("no answer in 1.50 s, vpn was faster", now=NOW, weight=2)
+    _, reason = estimate(DIRECT, health, HUB, now=NOW)
+    assert reason == "not measured yet, failed 0 s ago (no answer in 1.50 s, vpn was faster)"
+
+
 def test_failure_of_long_ago() -> None:
     """A single failure of an hour ago moves nothing and is not spoken of."""
     ranking = ranked(DIRECT, VPN, health={"direct": fails(at=NOW - 3600.0)})
@@ -208,7 +216,7 @@ def test_excluded(route: RouteSpec, registry: RegistrySpec, reason: str) -> None
     ranking = ranked(route, registry=registry)
     assert ranking.candidates == ()
     assert ranking.excluded == (("vpn", reason),)
-    assert first_reason(ranking) == f"vpn: {reason}"
+    assert ranking.why == f"vpn: {reason}"
 
 
 def test_allowed() -> None:

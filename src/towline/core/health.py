@@ -64,8 +64,10 @@ class Health:
     """From the first flight to the first server byte."""
     attempts: int = 0
     failures: int = 0
+    in_a_row: int = 0
+    """Failures since the last answer."""
     streak: int = 0
-    """What has failed since the last answer, each failure with its weight."""
+    """The same, each failure with its weight."""
     last_failure: float = 0.0
     """When it failed last; without meaning while `failures` is 0."""
     last_error: str = ""
@@ -77,7 +79,7 @@ class Health:
 
     def answered(self, seconds: float | None, *, now: float) -> None:
         """The target's first byte came, `seconds` after the first flight (None: not measured): the streak is over."""
-        self.streak = 0
+        self.in_a_row = self.streak = 0
         if seconds is not None:
             self.answer.add(seconds, now=now)
 
@@ -85,6 +87,7 @@ class Health:
         """A dial failed or was overtaken; what fails later in a tunnel costs the client more and weighs more."""
         self.attempts += 1
         self.failures += 1
+        self.in_a_row += 1
         self.streak += weight
         self.last_failure = now
         self.last_error = error

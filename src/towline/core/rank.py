@@ -99,7 +99,7 @@ def _dials(known: Health, now: float) -> str:
 
 
 def _failures(known: Health, now: float) -> str:
-    times = "failed" if known.streak == 1 else f"failed {known.streak} times in a row, last"
+    times = "failed" if known.in_a_row == 1 else f"failed {known.in_a_row} times in a row, last"
     return f"{times} {now - known.last_failure:.0f} s ago ({known.last_error})"
 
 
