@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from towline.core.ledger import Ledger, Tunnel
+from towline.core.ledger import FLIGHT_WEIGHT, Ledger, Tunnel
 from towline.types import (
     Attempt,
     Blame,
@@ -43,7 +43,27 @@ overtaken = st.builds(
     seconds=st.floats(0.0, 5.0),
     detail=st.just("another was faster"),
 )
+LOSERS = st.lists(st.one_of(failures, overtaken), min_size=2, max_size=2)
 ESTABLISHED = Outcome(OutcomeKind.ESTABLISHED, Phase.ESTABLISHED, Blame.NONE, 0.1, "established")
+
+
+def in_order(losers: list[Outcome], place: int) -> list[Attempt]:
+    """The attempts of a race that the route at `place` won."""
+    outcomes = [*losers[:place], ESTABLISHED, *losers[place:]]
+    return [
+        Attempt(route, 0.1 * turn, outcome) for turn, (route, outcome) in enumerate(zip(ROUTES, outcomes, strict=True))
+    ]
+
+
+def at_fault(attempts: list[Attempt], place: int) -> Counter[str]:
+    """The rule of blame for a race that was won, said again."""
+    return Counter(
+        attempt.route
+        for turn, attempt in enumerate(attempts)
+        if not attempt.outcome.ok
+        and attempt.outcome.blame is not Blame.LOCAL
+        and (turn < place or attempt.outcome.kind is not OutcomeKind.CANCELLED)
+    )
 
 
 @dataclass
@@ -61,7 +81,8 @@ class Account:
 
     tunnels: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-    failovers: int = 0
+    connect_failovers: int = 0
+    flight_failovers: int = 0
     bytes_in: Counter[str] = field(default_factory=Counter)
     bytes_out: Counter[str] = field(default_factory=Counter)
     attempts: Counter[str] = field(default_factory=Counter)
@@ -71,6 +92,7 @@ class LedgerMachine(RuleBasedStateMachine):
     """Requests come, race, move bytes and end in any order."""
 
     racing = Bundle("racing")
+    flying = Bundle("flying")
     relaying = Bundle("relaying")
 
     def __init__(self) -> None:
@@ -95,30 +117,37 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger.refuse(code)
         self.account.refused[code] += 1
 
-    @rule(target=relaying, tunnel=consumes(racing), place=st.integers(0, 2), data=st.data())
-    def win(self, tunnel: Tunnel, place: int, data: st.DataObject) -> Tunnel:
+    @rule(target=flying, tunnel=consumes(racing), place=st.integers(0, 2), losers=LOSERS)
+    def win(self, tunnel: Tunnel, place: int, losers: list[Outcome]) -> Tunnel:
         """A race is won by the route at `place`; the others have failed or are overtaken."""
-        losers = st.one_of(failures, overtaken)
-        attempts = [
-            Attempt(route, 0.1 * number, ESTABLISHED if number == place else data.draw(losers))
-            for number, route in enumerate(ROUTES)
-        ]
+        attempts = in_order(losers, place)
         before = self.blamed(tunnel)
         self.ledger.raced(tunnel, attempts, ROUTES[place], now=self.now)
-        tunnel.flow, tunnel.phase = Bytes(), TunnelPhase.RELAYING
-        self.account.failovers += place > 0
+        tunnel.phase = TunnelPhase.FIRST_FLIGHT
+        self.account.connect_failovers += place > 0
         self.account.attempts.update(ROUTES)
-        newly = self.blamed(tunnel) - before
-        for number, attempt in enumerate(attempts):
-            early_or_broken = number < place or attempt.outcome.kind is not OutcomeKind.CANCELLED
-            at_fault = number != place and attempt.outcome.blame is not Blame.LOCAL and early_or_broken
-            assert newly[attempt.route] == int(at_fault)
+        assert self.blamed(tunnel) - before == at_fault(attempts, place)
         return tunnel
 
-    @rule(tunnel=consumes(racing), data=st.data())
-    def lose(self, tunnel: Tunnel, data: st.DataObject) -> None:
+    @rule(target=relaying, tunnel=consumes(flying), place=st.integers(0, 2), losers=LOSERS)
+    def fly(self, tunnel: Tunnel, place: int, losers: list[Outcome]) -> Tunnel:
+        """The first flight is answered by the route at `place`: its streak is over, the others' grow by blame."""
+        attempts = in_order(losers, place)
+        before, streaks = self.blamed(tunnel), self.streaks(tunnel)
+        self.ledger.flown(tunnel, attempts, ROUTES[place], now=self.now)
+        tunnel.flow, tunnel.phase = Bytes(), TunnelPhase.RELAYING
+        self.account.flight_failovers += place > 0
+        self.account.attempts.update(ROUTES)
+        faults = at_fault(attempts, place)
+        assert self.blamed(tunnel) - before == faults
+        for route in ROUTES:
+            grown = streaks[route] + FLIGHT_WEIGHT * faults[route]
+            assert self.streaks(tunnel)[route] == (0 if route == ROUTES[place] else grown)
+        return tunnel
+
+    @rule(tunnel=consumes(racing), outcomes=st.lists(failures, min_size=3, max_size=3))
+    def lose(self, tunnel: Tunnel, outcomes: list[Outcome]) -> None:
         """Every route fails, and the request ends."""
-        outcomes = [data.draw(failures) for _ in ROUTES]
         attempts = [Attempt(route, 0.1, outcome) for route, outcome in zip(ROUTES, outcomes, strict=True)]
         before = self.blamed(tunnel)
         self.ledger.raced(tunnel, attempts, None, now=self.now)
@@ -140,11 +169,10 @@ class LedgerMachine(RuleBasedStateMachine):
         self.account.bytes_in[tunnel.route] += more_in
         self.account.bytes_out[tunnel.route] += more_out
 
-    @rule(tunnels=st.lists(consumes(relaying), max_size=2))
-    def finish(self, tunnels: list[Tunnel]) -> None:
-        """Tunnels end."""
-        for tunnel in tunnels:
-            self.end(tunnel)
+    @rule(tunnel=st.one_of(consumes(racing), consumes(flying), consumes(relaying)))
+    def finish(self, tunnel: Tunnel) -> None:
+        """A tunnel ends, or its client has left before."""
+        self.end(tunnel)
 
     def end(self, tunnel: Tunnel) -> None:
         """End one tunnel."""
@@ -158,13 +186,24 @@ class LedgerMachine(RuleBasedStateMachine):
             {route: health.failures for (route, name), health in self.ledger.health.items() if name == registry}
         )
 
+    def streaks(self, tunnel: Tunnel) -> Counter[str]:
+        """Streaks by route, in the health of this tunnel's registry."""
+        registry = tunnel.classification.registry
+        return Counter(
+            {route: health.streak for (route, name), health in self.ledger.health.items() if name == registry}
+        )
+
     @invariant()
     def totals_are_the_sums(self) -> None:
         """Totals, route views and tunnel views tell the same sums as the account."""
         totals = self.ledger.totals()
         assert totals.tunnels == self.account.tunnels
         assert totals.refused == dict(self.account.refused)
-        assert totals.failovers == {"connect": self.account.failovers, "first_flight": 0, "release": 0}
+        assert totals.failovers == {
+            "connect": self.account.connect_failovers,
+            "first_flight": self.account.flight_failovers,
+            "release": 0,
+        }
         assert totals.bytes_in == self.account.bytes_in.total()
         assert totals.bytes_out == self.account.bytes_out.total()
         for route in ROUTES:
