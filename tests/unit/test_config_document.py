@@ -138,3 +138,11 @@ def test_quotes_make_text() -> None:
         "b": "no",
         "8080": "1",
     }
+
+
+@pytest.mark.parametrize("text", ["|\u2028\u20280", "{0\u2028\u2028", "'\u2028\u2028"])
+def test_line_breaks_that_only_yaml_knows(text: str) -> None:
+    """U+2028 ends a line for YAML 1.1 and for no editor: the problem names the line that an editor shows."""
+    with pytest.raises(ConfigError) as raised:
+        read(text, place="towline.yaml")
+    assert [problem.place for problem in raised.value.problems] == ["towline.yaml:1"]

@@ -206,7 +206,8 @@ def _syntax_problem(error: _Refused | yaml.reader.ReaderError | yaml.MarkedYAMLE
             line = text.count("\n", 0, error.position) + 1
             return Problem(f"{place}:{line}", "", "a character that YAML does not allow: is this a text file?")
         case yaml.MarkedYAMLError():
-            line = error.problem_mark.line if error.problem_mark else 0
+            # Not the mark's own line: YAML 1.1 ends lines also at U+0085, U+2028 and U+2029, and editors do not.
+            line = text.count("\n", 0, error.problem_mark.index) if error.problem_mark else 0
             return Problem(f"{place}:{line + 1}", "", *_explain(error.problem or "", text, line))
 
 
