@@ -111,10 +111,7 @@ def aria2(fetch: Fetch) -> bytes:
 def go(fetch: Fetch) -> bytes:
     """A client of Go's standard library, compiled here."""
     program = fetch.folder / "fetch"
-    # Its build cache is the user's own, so that only the first build ever is slow; nothing is fetched.
-    compiler = shutil.which("go", path=SEARCH_PATH) or "go"
-    home = environment(Path.home(), GOTOOLCHAIN="local", GOPROXY="off", GOFLAGS="-trimpath", CGO_ENABLED="0")
-    run([compiler, "build", "-o", str(program), str(GO_SOURCE)], env=home, timeout=GO_BUILD_TIMEOUT)
+    build_go(GO_SOURCE, program)
     fetch.run(str(program), URL, str(fetch.target), HTTPS_PROXY=PROXY_URL, SSL_CERT_FILE=str(fetch.ca))
     return fetch.fetched()
 
@@ -123,6 +120,14 @@ def httpx(fetch: Fetch) -> bytes:
     """Python's httpx."""
     fetch.run(sys.executable, "-c", HTTPX_SCRIPT, URL, str(fetch.target), PROXY_URL, str(fetch.ca))
     return fetch.fetched()
+
+
+def build_go(source: Path, program: Path) -> None:
+    """Compile one Go file; its build cache is the user's own, so that only the first build ever is slow."""
+    compiler = shutil.which("go", path=SEARCH_PATH) or "go"
+    # Nothing is fetched.
+    home = environment(Path.home(), GOTOOLCHAIN="local", GOPROXY="off", GOFLAGS="-trimpath", CGO_ENABLED="0")
+    run([compiler, "build", "-o", str(program), str(source)], env=home, timeout=GO_BUILD_TIMEOUT)
 
 
 def publish(documents: Path, content: bytes) -> None:

@@ -50,9 +50,9 @@ class Image:
         return sum(len(blob) for blob in self.blobs.values())
 
 
-def make_image() -> Image:
-    """An image of LAYERS layers, each one file of LAYER_BYTES random bytes, for this machine's architecture."""
-    tars = [_layer(number) for number in range(LAYERS)]
+def make_image(layer_bytes: int = LAYER_BYTES) -> Image:
+    """An image of LAYERS layers, each one file of so many random bytes, for this machine's architecture."""
+    tars = [_layer(number, layer_bytes) for number in range(LAYERS)]
     blobs = [gzip.compress(tar, compresslevel=0, mtime=0) for tar in tars]
     platform_of = {"architecture": ARCHITECTURES[platform.machine()], "os": "linux"}
     root = {"type": "layers", "diff_ids": [digest_of(tar) for tar in tars]}
@@ -86,12 +86,12 @@ def _send(connection: http.client.HTTPConnection, method: str, path: str, body: 
     return answer.getheader("Location", "")
 
 
-def _layer(number: int) -> bytes:
+def _layer(number: int, size: int) -> bytes:
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w") as archive:
         entry = tarfile.TarInfo(f"cargo-{number}.bin")
-        entry.size = LAYER_BYTES
-        archive.addfile(entry, io.BytesIO(random.Random(number).randbytes(LAYER_BYTES)))
+        entry.size = size
+        archive.addfile(entry, io.BytesIO(random.Random(number).randbytes(size)))
     return sink.getvalue()
 
 
