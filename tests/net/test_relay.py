@@ -195,20 +195,21 @@ async def test_an_mptcp_upstream_is_relayed(start: Start) -> None:
 
 
 async def test_times_say_when_bytes_moved(tunnel: Tunnel) -> None:
-    """first_byte_at is upstream's first byte, last_activity the last byte of either side."""
+    """first_byte_at is upstream's first byte, last_in its last, last_out the client's, last_activity the later one."""
     relay = tunnel.relay
-    began = relay.last_activity
+    began = relay.last_in
+    assert relay.last_out == relay.last_activity == began
     await send(tunnel.client, b"hello")
     await receive(tunnel.server, 5)
     assert relay.first_byte_at is None
-    assert relay.last_activity > began
+    assert relay.last_activity == relay.last_out > relay.last_in == began
     await send(tunnel.server, b"a")
     await receive(tunnel.client, 1)
     first = relay.first_byte_at
-    assert first == relay.last_activity
+    assert first == relay.last_activity == relay.last_in > relay.last_out
     await send(tunnel.server, b"b")
     await receive(tunnel.client, 1)
-    assert relay.first_byte_at == first < relay.last_activity
+    assert relay.first_byte_at == first < relay.last_in
 
 
 async def test_the_queue_toward_the_client_empties_when_it_reads(tunnel: Tunnel) -> None:
@@ -266,7 +267,7 @@ async def test_a_bug_in_a_turn_ends_the_tunnel(tunnel: Tunnel, monkeypatch: pyte
     """An unexpected error is raised by run(), with both sockets closed, rather than lost in the loop."""
     await send(tunnel.client, b"x")
     await receive(tunnel.server, 1)
-    monkeypatch.setattr(Relay, "_note_progress", lambda _: 1 // 0)
+    monkeypatch.setattr(Relay, "_settle", lambda _: 1 // 0)
     await send(tunnel.client, b"y")
     with pytest.raises(ZeroDivisionError):
         await tunnel.end()

@@ -12,9 +12,16 @@ import socket
 import pytest
 from tests.net.tunnel import LIMITS, Start, Tunnel, finish, receive, receive_all, reset, send, until
 
-from towline.net.relay import End, RelayLimits
+from towline.core.tls import TAIL, ended_cleanly
+from towline.net.relay import End, Relay, RelayLimits
 
 BODY = bytes(range(256)) * 2000
+
+
+def age(relay: Relay, seconds: float) -> None:
+    """Put all that moved further into the past."""
+    relay._down.last_at -= seconds
+    relay._up.last_at -= seconds
 
 
 async def send_for_ever(sock: socket.socket) -> None:
@@ -36,6 +43,23 @@ async def test_a_servers_fin_reaches_the_client_and_the_client_may_go_on(tunnel:
     assert (end.first, end.reason) == (End.UPSTREAM_FIN, "upstream fin")
     assert (end.bytes_in, end.bytes_out) == (len(BODY), 10)
     assert end.seconds > 0
+    assert end.tail in {BODY[-TAIL:], b""}  # b"" where BODY was spliced before its FIN came
+
+
+async def test_an_end_can_be_told_from_a_cut(start: Start) -> None:
+    """The last bytes are kept whole, so that a close_notify is recognised (clients.md A.8)."""
+    close_notify = bytes.fromhex("17 03 03 00 13") + bytes(19)
+    for last, clean in ((close_notify, True), (b"a body cut in the mid", False)):
+        tunnel = start()
+        await send(tunnel.server, BODY)
+        assert await receive(tunnel.client, len(BODY)) == BODY
+        await send(tunnel.server, last)
+        assert await receive(tunnel.client, len(last)) == last
+        finish(tunnel.server)
+        finish(tunnel.client)
+        end = await tunnel.end()
+        assert end.tail.endswith(last)
+        assert ended_cleanly(end.tail) is clean
 
 
 async def test_a_clients_fin_reaches_the_server_and_its_reply_comes_back(tunnel: Tunnel) -> None:
@@ -230,11 +254,11 @@ async def test_a_half_closed_tunnel_that_moves_lives_on(tunnel: Tunnel) -> None:
     await send(tunnel.server, b"piece")
     assert await receive(tunnel.client, 5) == b"piece"
     assert relay._cause
-    relay.last_activity -= 20
+    age(relay, 20)
     relay._time_is_up(relay._cause)
     assert relay._timer
     assert relay._timer.when() == pytest.approx(asyncio.get_running_loop().time() + LIMITS.half_closed - 20, abs=1)
-    relay.last_activity -= 40
+    age(relay, 40)
     relay._time_is_up(relay._cause)
     assert (await tunnel.end()).first is End.IDLE_HALF_CLOSED
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+from contextlib import suppress
 
 import pytest
-from tests.net.tunnel import Start, TlsPairs, finish, receive, receive_all, reset, send, until
+from tests.net.tunnel import Start, TlsPairs, finish, receive, receive_all, reset, send, tcp_pair, until
 
-from towline.net.carriers import CopyCarrier
+from towline.net.carriers import COPY_BYTES, TLS_RECORD, CopyCarrier, TlsCarrier
 from towline.net.relay import End
 
 TCP_CLOSE_WAIT = 8  # linux/tcp_states.h: FIN received
@@ -24,7 +26,8 @@ def tls() -> TlsPairs:
 async def test_both_directions_carry_megabytes_unchanged(tls: TlsPairs, start: Start) -> None:
     """Records of every size pass both ways at once, whether the relay was given pipes or not."""
     tunnel = start(upstream=await tls())
-    assert type(tunnel.relay._down._carrier) is type(tunnel.relay._up._carrier) is CopyCarrier
+    assert type(tunnel.relay._down._carrier) is TlsCarrier
+    assert type(tunnel.relay._up._carrier) is CopyCarrier
     down, up = BODY * 16, BODY[::-1] * 16
     received = await asyncio.gather(
         receive(tunnel.client, len(down)),
@@ -104,3 +107,41 @@ async def test_bytes_that_are_not_tls_end_the_tunnel_by_its_upstream(tls: TlsPai
     end = await tunnel.end()
     assert end.first is End.UPSTREAM_ERROR
     assert end.reason.startswith("upstream error: ")
+
+
+async def test_one_fill_takes_many_records_and_the_end_after_them(tls: TlsPairs) -> None:
+    """Records that have arrived are taken together, up to COPY_BYTES; their end comes with the next fill."""
+    upstream, server = await tls()
+    sink, reader = tcp_pair()
+    carrier = TlsCarrier(upstream, sink)
+    with upstream, server, sink, reader:
+        with pytest.raises(ssl.SSLWantReadError):
+            carrier.fill()
+        most = 0
+        sending = asyncio.create_task(send(server, bytes(8 * COPY_BYTES)))
+        while not sending.done():
+            await asyncio.sleep(0)
+            with suppress(ssl.SSLWantReadError):
+                most = max(most, carrier.fill())
+        assert TLS_RECORD < most < COPY_BYTES + TLS_RECORD
+        with suppress(ssl.SSLWantReadError):
+            while True:
+                carrier.fill()
+        await send(server, b"last")
+        server.close()
+        assert carrier.fill() == 4
+        assert carrier.fill() == 0
+
+
+async def test_an_error_found_behind_records_is_raised_by_the_next_fill(tls: TlsPairs) -> None:
+    """The kernel tells an error once; it is kept until the bytes before it are given."""
+    upstream, server = await tls()
+    sink, reader = tcp_pair()
+    carrier = TlsCarrier(upstream, sink)
+    with upstream, sink, reader:
+        await send(server, b"last")
+        reset(server)
+        assert carrier.fill() == 4
+        for _ in range(2):
+            with pytest.raises(ConnectionResetError):
+                carrier.fill()

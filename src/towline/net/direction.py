@@ -29,12 +29,16 @@ class Interest(NamedTuple):
 class Direction:
     """Source to sink. It closes neither socket: they belong to the relay."""
 
-    def __init__(self, source: socket.socket, sink: socket.socket, carrier: Carrier) -> None:
+    def __init__(self, source: socket.socket, sink: socket.socket, carrier: Carrier, *, now: float) -> None:
         self._source = source
         self._sink = sink
         self._carrier = carrier
         self.moved = 0
         """Bytes that the sink took."""
+        self.first_at: float | None = None
+        """When it took the first of them, on the clock of `now`."""
+        self.last_at = now
+        """When it took the last of them, or when the direction was made."""
         self.waiting: Interest | None = None
         """What the next turn waits for; None while one is due."""
         self.source_ended = False
@@ -53,11 +57,16 @@ class Direction:
         """Bytes that the sink's peer has yet to acknowledge, held here or by the kernel; FIN counts as one."""
         return 0 if self.discarding else self._carrier.held + _unacknowledged(self._sink)
 
-    def turn(self) -> None:
+    @property
+    def tail(self) -> bytes:
+        """The last bytes taken from the source, as far as they were seen."""
+        return self._carrier.tail
+
+    def turn(self, *, now: float) -> None:
         """Move at most one carrier's worth, then set `waiting`, `over` or an error."""
-        if not self._give():
+        if not self._give(now):
             return
-        if not self.source_ended and not (self._take() and self._give()):
+        if not self.source_ended and not (self._take() and self._give(now)):
             return
         if self.source_ended:
             self._end()
@@ -96,13 +105,13 @@ class Direction:
         self.source_ended = taken == 0
         return True
 
-    def _give(self) -> bool:
+    def _give(self, now: float) -> bool:
         """Give the sink what is held, once; False when it did not take all."""
         if not self._carrier.held:
             return True
         self.waiting = Interest(self._sink.fileno(), selectors.EVENT_WRITE)
         try:
-            self.moved += self._carrier.drain()
+            given = self._carrier.drain()
         except (BlockingIOError, ssl.SSLWantWriteError):
             return False
         except ssl.SSLWantReadError:  # TLS has to read a handshake message before it writes on
@@ -111,6 +120,10 @@ class Direction:
         except OSError as error:
             self.sink_error = error
             return False
+        self.moved += given
+        self.last_at = now
+        if self.first_at is None:
+            self.first_at = now
         return not self._carrier.held
 
     def _end(self) -> None:
@@ -124,9 +137,8 @@ class Direction:
 
 def _unacknowledged(sock: socket.socket) -> int:
     """Bytes that the kernel keeps until the peer has acknowledged them (tcp(7), SIOCOUTQ); 0 where it does not say."""
-    if sock.fileno() < 0:
-        return 0
     try:
-        return int(struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0])
-    except OSError:
+        (queued,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))
+    except (OSError, ValueError):  # not Linux; a closed socket
         return 0
+    return int(queued)

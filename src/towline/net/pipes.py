@@ -9,7 +9,6 @@ One rule keeps tunnels apart: a pipe that still holds bytes is never lent again.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import sys
@@ -17,7 +16,7 @@ from typing import Self
 
 PIPE_BYTES = 1 << 20
 """Capacity asked for, and the most that one turn moves: what Linux grants an unprivileged user (pipe(7),
-fs.pipe-max-size). It costs 0.25 CPU-seconds per GB where 64 KiB cost 0.45 (python -m tests.bench.relay)."""
+fs.pipe-max-size). 0.2 CPU-seconds per GB, where 256 KiB cost 0.3 and 64 KiB 0.55 (python -m tests.bench.relay)."""
 
 PIPE_LIMIT = 32
 """Pipes in one pool: 32 MiB, half of what an unprivileged user may have in pipes (pipe(7), fs.pipe-user-pages-soft)."""
@@ -27,11 +26,15 @@ class Pipe:
     """One pipe and the number of bytes it holds."""
 
     def __init__(self) -> None:
+        """Raise OSError where no descriptor is left (EMFILE), or no capacity in the user's quota (EPERM)."""
         self._read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.held = 0
-        # EPERM: the user's quota is spent, or the limit was lowered. The pipe stays as small as it was born, and works.
-        with contextlib.suppress(PermissionError):
+        try:
             fcntl.fcntl(self._write_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        except OSError:
+            # Not used as small as it is: over quota that is 8 KiB, and 2.5 CPU-seconds per GB. Copying costs less.
+            self.close()
+            raise
 
     def fill(self, source: int) -> int:
         """Move what the socket `source` has into the empty pipe; 0 when it has ended. Raises OSError as recv does."""
@@ -44,6 +47,12 @@ class Pipe:
         moved = os.splice(self._read_end, sink, self.held, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
         self.held -= moved
         return moved
+
+    def read(self) -> bytes:
+        """Take everything out of the pipe into memory."""
+        data = os.read(self._read_end, self.held)
+        self.held = 0
+        return data
 
     def close(self) -> None:
         """Close both ends; what the pipe holds is gone."""
@@ -65,13 +74,13 @@ class PipePool:
         return cls() if sys.platform == "linux" else None
 
     def borrow(self) -> Pipe | None:
-        """Lend an empty pipe; None when all are lent or no descriptor is left, and the caller copies instead."""
+        """Lend an empty pipe; None when all are lent or another cannot be had, and the caller copies instead."""
         if self._idle:
             pipe = self._idle.pop()
         elif self._lent < self._limit:
             try:
                 pipe = Pipe()
-            except OSError:  # EMFILE or ENFILE: no reason to end a tunnel that runs
+            except OSError:  # no reason to end a tunnel that runs
                 return None
         else:
             return None

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from towline.net.carriers import Carrier, CopyCarrier
+from towline.net.carriers import Carrier, CopyCarrier, TlsCarrier
 from towline.net.direction import Direction, Interest
 from towline.net.pipes import PipePool
 from towline.net.splice import SpliceCarrier
@@ -69,6 +69,9 @@ class RelayEnd:
     bytes_out: int
     """Client to upstream, likewise."""
     seconds: float
+    tail: bytes
+    """The last bytes read from upstream, enough for core.tls.ended_cleanly; b"" where they were not seen, because they
+    were spliced together with many others before the FIN had come."""
 
 
 class Relay:
@@ -89,26 +92,19 @@ class Relay:
         `to_upstream` was already read from the client and goes first; `to_client` likewise, the other way. With `pipes`
         the relay splices unless the upstream is TLS; without, it copies.
         """
-        if isinstance(upstream, ssl.SSLSocket):
-            pipes = None
         self._client = client
         self._upstream = upstream
         self._limits = limits
-        self._up = Direction(client, upstream, _carrier(client, upstream, pipes, to_upstream))
-        self._down = Direction(upstream, client, _carrier(upstream, client, pipes, to_client))
         self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._up = Direction(client, upstream, _carrier(client, upstream, pipes, to_upstream), now=self._began)
+        self._down = Direction(upstream, client, _carrier(upstream, client, pipes, to_client), now=self._began)
         self._done: asyncio.Future[_Cause] = self._loop.create_future()
         self._cause: _Cause | None = None
         self._released = False
         self._lingering = False
         self._timer: asyncio.TimerHandle | None = None
         self._watched: frozenset[Interest] = frozenset()
-        self._moved = 0
-        self._began = self._loop.time()
-        self.last_activity = self._began
-        """When a byte last moved, by the loop's clock."""
-        self.first_byte_at: float | None = None
-        """When upstream's first byte moved, by the loop's clock."""
 
     @property
     def bytes_in(self) -> int:
@@ -119,6 +115,26 @@ class Relay:
     def bytes_out(self) -> int:
         """Bytes moved so far from client to upstream."""
         return self._up.moved
+
+    @property
+    def first_byte_at(self) -> float | None:
+        """When upstream's first byte moved, on the loop's clock; None until then."""
+        return self._down.first_at
+
+    @property
+    def last_in(self) -> float:
+        """When a byte last moved from upstream to client, on the loop's clock; until then, when the relay began."""
+        return self._down.last_at
+
+    @property
+    def last_out(self) -> float:
+        """When a byte last moved from client to upstream, likewise."""
+        return self._up.last_at
+
+    @property
+    def last_activity(self) -> float:
+        """When a byte last moved either way, likewise."""
+        return max(self.last_in, self.last_out)
 
     @property
     def queued_in(self) -> int:
@@ -132,7 +148,8 @@ class Relay:
             cause = await self._done
         finally:
             self._close()
-        return RelayEnd(cause.first, cause.reason, self.bytes_in, self.bytes_out, self._loop.time() - self._began)
+        seconds = self._loop.time() - self._began
+        return RelayEnd(cause.first, cause.reason, self.bytes_in, self.bytes_out, seconds, self._down.tail)
 
     def release(self) -> None:
         """End the client's side cleanly: what was read goes out, then FIN. Nothing more is read from upstream.
@@ -150,22 +167,13 @@ class Relay:
         if self._done.done():
             return
         try:
+            now = self._loop.time()
             for direction in (self._down, self._up):
                 if direction.waiting == event and not direction.over:
-                    direction.turn()
-            self._note_progress()
+                    direction.turn(now=now)
             self._settle()
         except Exception as error:  # a bug. The loop would only log it and leave the tunnel hanging; so run() raises it
             self._done.set_exception(error)
-
-    def _note_progress(self) -> None:
-        moved = self.bytes_in + self.bytes_out
-        if moved == self._moved:
-            return
-        self._moved = moved
-        self.last_activity = self._loop.time()
-        if self.first_byte_at is None and self.bytes_in:
-            self.first_byte_at = self.last_activity
 
     def _settle(self) -> None:
         """Apply the rules above to what the directions have come to; then wait for what they wait for."""
@@ -257,7 +265,12 @@ class _Cause(NamedTuple):
 
 
 def _carrier(source: socket.socket, sink: socket.socket, pipes: PipePool | None, head: bytes) -> Carrier:
-    return SpliceCarrier(source, sink, pipes, head) if pipes else CopyCarrier(source, sink, head)
+    """The fastest carrier for these two sockets."""
+    if isinstance(source, ssl.SSLSocket):
+        return TlsCarrier(source, sink, head)
+    if pipes is None or isinstance(sink, ssl.SSLSocket):
+        return CopyCarrier(source, sink, head)
+    return SpliceCarrier(source, sink, pipes, head)
 
 
 def _first_end(up: Direction, down: Direction) -> _Cause | None:
