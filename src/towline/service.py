@@ -1,21 +1,25 @@
 """The composition root: a configuration becomes dialers, decisions and a ledger, and requests are served.
 
-What the edges ask it: `serve` (proxy), `snapshot` and `explain` (admin), `drain` (signals).
+What the edges ask it: `serve` (proxy), `snapshot` and `explain` (admin), `reload`, `begin_draining`, `drain` (signals).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
 from towline import __version__
 from towline.config import Config
+from towline.config.changes import Changes, compare
 from towline.core.head import Request
 from towline.core.ledger import Ledger
 from towline.deciding import Deciding
-from towline.errors import Refused
+from towline.errors import ConfigError, ListenError, Problem, Refused
+from towline.leaving import Leaving
 from towline.net.connect import ConnectDialer
 from towline.net.dialer import Dialer
 from towline.net.direct import DirectDialer
@@ -23,13 +27,18 @@ from towline.net.pipes import PipePool
 from towline.net.resolve import SystemResolver
 from towline.net.socks import SocksDialer
 from towline.serving import Client, Serving
-from towline.types import IPAddress, RouteKind, RouteSpec, Target
-from towline.views import RouteView, Snapshot
+from towline.types import Address, RouteKind, RouteSpec
+from towline.views import ReloadView, RouteView, Snapshot
 
 log = structlog.get_logger("towline")
 
 RELEASE_GRACE = 0.5  # seconds beyond the linger that released tunnels get to write their log line
 DRAIN_REPORT = 5.0  # seconds between two lines that say what a drain waits for
+
+type Load = Callable[[], Config]
+"""Reads the configuration. Raises ConfigError."""
+type Listen = Callable[[Sequence[Address]], Awaitable[Sequence[str]]]
+"""Listens on these addresses and no others; gives where. Raises ListenError, the listeners as they were."""
 
 
 class Service:
@@ -40,35 +49,46 @@ class Service:
         loop = asyncio.get_running_loop()
         self._clock = loop.time
         self._config = config
+        self._max_tunnels = max_tunnels
         self._resolver = SystemResolver()
         self._ledger = Ledger(started_at=self._clock())
-        self._deciding = Deciding(config, self._ledger.health, clock=self._clock)
-        self._listening: tuple[str, ...] = ()
+        self._deciding = self._decide(config)
         self._serving = Serving(
             rank=self._deciding.rank,
-            dialers={spec.name: self._dialer(spec) for spec in config.routes if not spec.disabled},
+            dialers=self._dialers(config, self._deciding),
             ledger=self._ledger,
             access=config.access,
             failover=config.failover,
             limits=config.limits.capped(max_tunnels),
             pipes=PipePool.where_supported(),
         )
+        self._leaving = Leaving(self._ledger, self._serving.relays)
+        self._removed: dict[str, RouteSpec] = {}
+        """Routes that a reload took out; shown until their last tunnel has ended."""
+        self._listening: tuple[str, ...] = ()
+        self._draining = False
+        self._reload = ReloadView()
+        self._reloaded_at: float | None = None
+
+    def _decide(self, config: Config) -> Deciding:
+        return Deciding(config, self._ledger.health, clock=self._clock)
+
+    def _dialers(self, config: Config, deciding: Deciding) -> dict[str, Dialer]:
+        """A dialer for every route that may be used. Raises ConfigError for a CA bundle that cannot be read."""
+        return {spec.name: self._dialer(spec, deciding) for spec in config.routes if not spec.disabled}
+
+    def _dialer(self, spec: RouteSpec, deciding: Deciding) -> Dialer:
+        match spec.kind:
+            case RouteKind.DIRECT:
+                return DirectDialer(spec, resolver=self._resolver, admit=deciding.admit)
+            case RouteKind.HTTP | RouteKind.HTTPS:
+                return ConnectDialer(spec, resolver=self._resolver, admit=deciding.admit)
+            case RouteKind.SOCKS5 | RouteKind.SOCKS5H:
+                return SocksDialer(spec, resolver=self._resolver, admit=deciding.admit)
 
     async def serve(self, request: Request | Refused, client: Client) -> None:
         """Serve one request to its end (serving.py)."""
         await self._serving.serve(request, client)
-
-    def _dialer(self, spec: RouteSpec) -> Dialer:
-        match spec.kind:
-            case RouteKind.DIRECT:
-                return DirectDialer(spec, resolver=self._resolver, admit=self._admit)
-            case RouteKind.HTTP | RouteKind.HTTPS:
-                return ConnectDialer(spec, resolver=self._resolver, admit=self._admit)
-            case RouteKind.SOCKS5 | RouteKind.SOCKS5H:
-                return SocksDialer(spec, resolver=self._resolver, admit=self._admit)
-
-    def _admit(self, target: Target, ip: IPAddress) -> str | None:
-        return self._deciding.admit(target, ip)
 
     def explain(self, host: str, port: int) -> dict[str, object]:
         """What a CONNECT to `host`:`port` would meet now (deciding.py). Raises TargetError."""
@@ -77,20 +97,33 @@ class Service:
     def snapshot(self) -> Snapshot:
         """The state at this moment."""
         now = self._clock()
+        ago = None if self._reloaded_at is None else now - self._reloaded_at
         return Snapshot(
             version=__version__,
-            ready=bool(self._listening) and not self._serving.draining,
-            draining=self._serving.draining,
+            pid=os.getpid(),
+            ready=bool(self._listening) and not self._draining,
+            draining=self._draining,
             uptime_seconds=now - self._ledger.started_at,
             listen=self._listening,
-            routes=tuple(self._route_view(spec, now) for spec in self._config.routes),
+            reload=replace(self._reload, seconds_ago=ago),
+            routes=self._route_views(now),
             tunnels=self._ledger.tunnel_views(now=now),
             totals=self._ledger.totals(),
         )
 
-    def _route_view(self, spec: RouteSpec, now: float) -> RouteView:
-        registries = self._deciding.views(spec)
-        return self._ledger.route_view(spec, registries, draining=self._serving.draining, now=now)
+    def _route_views(self, now: float) -> tuple[RouteView, ...]:
+        """The configured routes, and removed ones that still have tunnels."""
+        in_use = {tunnel.route for tunnel in self._ledger.tunnels.values()}
+        removed = [spec for name, spec in self._removed.items() if name in in_use]
+        return tuple(
+            self._ledger.route_view(
+                spec,
+                self._deciding.views(spec),
+                draining=self._draining or (spec.name in in_use and spec.name not in self._serving.dialers),
+                now=now,
+            )
+            for spec in (*self._config.routes, *removed)
+        )
 
     def started(self, listening: Sequence[str]) -> None:
         """The listeners are open, at these addresses: say what was found, and be ready."""
@@ -100,12 +133,71 @@ class Service:
             log.info("route", name=spec.name, way=state, cost=spec.cost, origin=spec.origin)
         log.info("listening", addresses=listening)
 
+    async def reload(self, load: Load, listen: Listen) -> Config | None:
+        """Go over to the configuration that `load` gives; None where it cannot be used: then nothing was changed.
+
+        Requests that are under way end as they began; the next one is served by the new configuration. No tunnel is
+        waited for. Dialers are made anew, since all that one keeps is its proxy's CA bundle, which may be another now.
+        """
+        try:
+            config = load()
+            changes = compare(self._config, config)
+            config = replace(config, admin=self._config.admin)
+            deciding = self._decide(config)
+            dialers = self._dialers(config, deciding)
+            listening = await listen(config.listen)
+        except ConfigError as error:
+            self._not_reloaded(error.problems)
+            return None
+        except ListenError as error:
+            message, _, hint = str(error).partition("\nhint: ")
+            self._not_reloaded([Problem(self._config.path or "default", "listen", message, hint)])
+            return None
+        self._removed |= {spec.name: spec for spec in self._config.routes if spec.name in changes.removed}
+        self._config, self._deciding, self._listening = config, deciding, tuple(listening)
+        self._serving = replace(
+            self._serving,
+            rank=deciding.rank,
+            dialers=dialers,
+            access=config.access,
+            failover=config.failover,
+            limits=config.limits.capped(self._max_tunnels),
+        )
+        self._ledger.forget(changes.forgotten)
+        self._leaving.routes(changes.left)
+        self._note_reload(changes)
+        return config
+
+    def _not_reloaded(self, problems: Sequence[Problem]) -> None:
+        for problem in problems:
+            log.error("not_reloaded", place=problem.place, key=problem.key, why=problem.message, hint=problem.hint)
+        self._reload = ReloadView(self._reload.count + 1, ok=False, problems=tuple(map(str, problems)))
+        self._reloaded_at = self._clock()
+
+    def _note_reload(self, changes: Changes) -> None:
+        told = {name: getattr(changes, name) for name in ("added", "removed", "changed", "kept", "settings")}
+        restart = ("admin",) if changes.admin else ()
+        log.info("reloaded", file=self._config.path, **told)
+        if restart:
+            log.warning("restart_needed", keys=restart, why="the admin address is taken at the start")
+        self._reload = ReloadView(self._reload.count + 1, ok=True, restart=restart, **told)
+        self._reloaded_at = self._clock()
+
+    @property
+    def longest_stop(self) -> float:
+        """Seconds that `drain` and `release_all` take at most."""
+        return self._config.limits.drain + self._config.limits.linger + RELEASE_GRACE
+
+    def begin_draining(self) -> None:
+        """Be ready no more. Requests of clients that were accepted before are still served."""
+        self._draining = True
+
     async def drain(self) -> bool:
-        """Take no new tunnels and wait for the open ones, at most `limits.drain` seconds; True when all ended.
+        """Wait for the open tunnels, at most `limits.drain` seconds; idle ones are released. True when all ended.
 
         The listeners are the caller's to close before.
         """
-        self._serving.draining = True
+        self._leaving.all()
         deadline = self._clock() + self._config.limits.drain
         while self._ledger.tunnels and (left := deadline - self._clock()) > 0:
             waiting = [f"{view.target} over {view.route}" for view in self._ledger.tunnel_views(now=self._clock())]
@@ -121,5 +213,6 @@ class Service:
 
     def close(self) -> None:
         """Give back what the service holds, when every tunnel has ended."""
+        self._leaving.close()
         if self._serving.pipes is not None:
             self._serving.pipes.close()

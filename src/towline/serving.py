@@ -84,7 +84,6 @@ class Serving:
     limits: LimitsPolicy
     pipes: PipePool | None
     pacing: Pacing = field(default_factory=Pacing)
-    draining: bool = False
     relays: dict[int, Relay] = field(default_factory=dict)
     """The relay of each open tunnel, by the tunnel's number."""
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -143,8 +142,6 @@ class Serving:
         """Raise Refused for a client that may not use the proxy, or that there is no room for."""
         if not any(client.ip in network for network in self.access.clients):
             raise Refused(HTTPStatus.FORBIDDEN, "client", f"towline: {client.ip} is not in access.clients")
-        if self.draining:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "draining", "towline: shutting down")
         if len(self.ledger.tunnels) >= self.limits.tunnels:
             message = f"towline: {self.limits.tunnels} tunnels are open, the limit (limits.tunnels)"
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "tunnels", message)

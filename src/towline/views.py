@@ -68,14 +68,37 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class ReloadView:
+    """The last reload of the configuration, empty before the first."""
+
+    count: int = 0
+    """Reloads since the start, whatever came of them."""
+    ok: bool | None = None
+    """False where there were problems: then nothing was changed."""
+    seconds_ago: float | None = None
+    problems: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    """Routes, as in the next three."""
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    """Sections of the configuration beside `routes` that changed."""
+    restart: tuple[str, ...] = ()
+    """Keys whose change needs a restart."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The ledger at one moment: the source of status.json, the page, the metrics and `towline status`."""
 
     version: str
+    pid: int
     ready: bool
     draining: bool
     uptime_seconds: float
     listen: tuple[str, ...]
+    reload: ReloadView
     routes: tuple[RouteView, ...]
     tunnels: tuple[TunnelView, ...]
     totals: Totals

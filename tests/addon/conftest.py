@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import cast
 
 import pytest
-from tests.addon.embedded import DEADLINE, Embed, Embedded, ScriptedService, Serve
+from tests.addon.embedded import DEADLINE, Embed, Embedded, Listener, ScriptedService, Serve
 
 from towline.proxy.master import LeanMaster
 from towline.service import Service
@@ -21,7 +21,7 @@ async def embed() -> AsyncIterator[Embed]:
 
         async def start(serve: Serve) -> Embedded:
             service = ScriptedService(serve)
-            master = LeanMaster(cast("Service", service), [("127.0.0.1", 0)])
+            master = LeanMaster(cast("Service", service), [("127.0.0.1", 0)], Listener(), passed={})
             running = asyncio.get_running_loop().create_task(master.run())
 
             async def stop() -> None:

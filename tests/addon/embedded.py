@@ -35,6 +35,19 @@ class ScriptedService:
 
 
 @dataclass
+class Listener:
+    """The supervisor: keeps what it was told."""
+
+    told: list[str] = field(default_factory=list)
+
+    def ready(self) -> None:
+        self.told.append("ready")
+
+    def stopping(self, seconds: float) -> None:
+        self.told.append(f"stopping within {seconds:g} s")
+
+
+@dataclass
 class Embedded:
     """A running LeanMaster and where it listens."""
 

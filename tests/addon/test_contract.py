@@ -61,9 +61,9 @@ def test_hook_has_its_name_and_does_not_block() -> None:
 
 def test_mode_registers_itself() -> None:
     """mitmproxy finds our mode by its spec, and our instance for it, without being patched."""
-    mode = ProxyMode.parse(mode_for(("::1", 3128)))
+    mode = ProxyMode.parse(mode_for(("::1", 3128), descriptor=3).full_spec)
     assert isinstance(mode, TowlineMode)
-    assert (mode.listen_host(), mode.listen_port()) == ("[::1]", 3128)
+    assert (mode.address, mode.data) == (("::1", 3128), "3")
     assert isinstance(ServerInstance.make(mode, cast("ServerManager", None)), TowlineInstance)
 
 

@@ -409,13 +409,6 @@ async def test_access(ip: str, allowed: bool) -> None:
             assert direct.targets == []
 
 
-async def test_draining(client: FakeClient) -> None:
-    """A Towline that shuts down takes no new request."""
-    served = serving({}, draining=True)
-    assert await refusal(served, CONNECT, client) == (503, "towline: shutting down")
-    assert served.ledger.totals().refused == {"draining": 1}
-
-
 async def test_tunnel_limit(client: FakeClient) -> None:
     """Beyond the limit requests are refused; racing ones count, and there is room again when one has ended."""
     gate = Gate()

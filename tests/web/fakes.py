@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from towline.types import Target
-from towline.views import RouteRegistryView, RouteView, Snapshot, Totals, TunnelView
+from towline.views import ReloadView, RouteRegistryView, RouteView, Snapshot, Totals, TunnelView
 
 SNAPSHOT = Snapshot(
     version="1.2.3",
+    pid=4711,
     ready=True,
     draining=False,
     uptime_seconds=7384.0,
     listen=("127.0.0.1:3128", "[::1]:3128"),
+    reload=ReloadView(),
     routes=(
         RouteView(
             name="direct",

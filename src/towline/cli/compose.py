@@ -3,30 +3,64 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 import structlog
 
-from towline.admin.log import use_logging
+from towline.admin.log import configure, use_logging
 from towline.admin.serve import AdminServer
 from towline.cli.configuration import load
-from towline.config import Config
+from towline.config import DEFAULT_LISTEN, Config
 from towline.proxy.addon import TowlineAddon
 from towline.proxy.master import LeanMaster
 from towline.service import Service
 from towline.system.descriptors import raise_limit, tunnels_within
+from towline.system.systemd import Supervisor
+from towline.types import Address, Target
 
 log = structlog.get_logger("towline")
 
 
-async def serve(config: Config) -> None:
-    """Run the proxy until it is told to stop. Raises AdminError and ListenError where an address cannot be used."""
+async def serve(config: Config, passed: Mapping[Address, socket.socket], *, load: Callable[[], Config]) -> None:
+    """Run the proxy until it is told to stop. Raises AdminError and ListenError where an address cannot be used.
+
+    `passed` are sockets that listen already; this is their owner from here on. `load` gives the configuration anew for
+    a reload, and raises ConfigError.
+    """
     async with contextlib.AsyncExitStack() as stack:
+        for sock in passed.values():
+            stack.enter_context(sock)
+        config = _listening_on(passed, config)
         service = _service(config)
         stack.callback(service.close)
         if config.admin is not None:
             admin = AdminServer.start(service, config.admin)
             stack.push_async_callback(admin.stop)
-        await LeanMaster(service, config.listen).serve()
+        supervisor = Supervisor.of(os.environ)
+        descriptors = {address: sock.fileno() for address, sock in passed.items()}
+        master = LeanMaster(service, config.listen, supervisor, passed=descriptors)
+
+        async def reload() -> None:
+            supervisor.reloading()
+            adopted = await service.reload(lambda: _listening_on(passed, load()), master.listen_on)
+            if adopted is not None:
+                configure(adopted.log)
+            supervisor.ready()
+
+        await master.serve(reload)
+
+
+def _listening_on(passed: Collection[Address], config: Config) -> Config:
+    """The configuration, listening on all the sockets that were passed where its `listen` is left to the default."""
+    if passed and config.listen == DEFAULT_LISTEN:
+        return replace(config, listen=tuple(passed))
+    for address in passed:
+        if address not in config.listen:
+            log.warning("socket_unused", address=Target(*address).authority, why="`listen` does not have it")
+    return config
 
 
 def addon() -> TowlineAddon:

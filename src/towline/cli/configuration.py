@@ -10,7 +10,7 @@ A file that is named must be there; of the places under 2 the first that holds o
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,15 +49,15 @@ def _parse_address(_ctx: click.Context, _param: click.Parameter, text: str | Non
     return target.host, target.port
 
 
+admin_option = click.option(
+    "--admin", metavar="HOST:PORT", callback=_parse_address, help="The admin address, instead of the file's."
+)
+
+
 def asking_options[F: Callable[..., Any]](command: F) -> F:
-    """The options of a command that asks the running Towline: `path`, `admin`, `as_json`."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print the JSON that the admin address gave."),
-        click.option(
-            "--admin", metavar="HOST:PORT", callback=_parse_address, help="The admin address, instead of the file's."
-        ),
-        config_option,
-    ):
+    """The options of a command that shows what the running Towline answers: `path`, `admin`, `as_json`."""
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print the JSON that the admin address gave.")
+    for option in (as_json, admin_option, config_option):
         command = option(command)
     return command
 
@@ -91,21 +91,24 @@ def _is_present(place: Path) -> bool:
     return True
 
 
-def load(path: Path | None) -> Config:
-    """The configuration from `path` or the usual places, with what this machine offers. Raises ConfigError."""
+def load(path: Path | None, *, own: Sequence[Address] = ()) -> Config:
+    """The configuration from `path` or the usual places, with what this machine offers. Raises ConfigError.
+
+    `own` are addresses that are listened on without being in the file: a proxy variable that names one is no route.
+    """
     from towline import config
     from towline.net import discover
 
-    return config.load(find(path, os.environ), environ=os.environ, discovered=discover.routes(os.environ))
+    return config.load(find(path, os.environ), environ=os.environ, discovered=discover.routes(os.environ, own=own))
 
 
-def load_and_log(path: Path | None) -> Config:
+def load_and_log(path: Path | None, *, own: Sequence[Address] = ()) -> Config:
     """As `load`, and the log set up as it says; until that is known the default serves, since discovery speaks."""
     from towline.admin import log
     from towline.config import LogPolicy
 
     log.configure(LogPolicy())
-    config = load(path)
+    config = load(path, own=own)
     log.configure(config.log)
     return config
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
-from towline.cli.configuration import config_option, load_and_log
+from towline.cli.configuration import config_option, load, load_and_log
 
 
 @click.command()
 @config_option
 def run(path: Path | None) -> None:
-    """Run the proxy. SIGTERM or SIGINT ends it: open tunnels get limits.drain seconds to end by themselves."""
-    config = load_and_log(path)
+    """Run the proxy. SIGTERM or SIGINT ends it: open tunnels get limits.drain seconds to end by themselves.
+
+    SIGHUP, or `towline reload`, has it read its configuration again.
+    """
+    from towline.system.systemd import passed_sockets
+
+    passed = passed_sockets(os.environ, pid=os.getpid())
+    own = tuple(passed)
+    config = load_and_log(path, own=own)
 
     import asyncio
 
     from towline.cli.compose import serve
 
-    asyncio.run(serve(config))
+    asyncio.run(serve(config, passed, load=lambda: load(path, own=own)))

@@ -14,7 +14,7 @@ from towline.cli.ask import ask, reading
 from towline.cli.configuration import admin_address, asking_options
 from towline.cli.status_text import status_text
 from towline.types import Address
-from towline.views import RouteRegistryView, RouteView, Snapshot, Totals, TunnelView
+from towline.views import ReloadView, RouteRegistryView, RouteView, Snapshot, Totals, TunnelView
 
 
 @click.command()
@@ -41,13 +41,19 @@ def parse_snapshot(answer: Mapping[str, Any]) -> Snapshot:
         Snapshot,
         answer,
         listen=tuple(answer["listen"]),
+        reload=parse_reload(answer["reload"]),
         routes=tuple(routes),
         tunnels=tuple(_made(TunnelView, tunnel) for tunnel in answer["tunnels"]),
         totals=_made(Totals, answer["totals"]),
     )
 
 
-def _made[View: (RouteRegistryView, RouteView, Snapshot, Totals, TunnelView)](
+def parse_reload(answer: Mapping[str, Any]) -> ReloadView:
+    """`reload` of status.json as the value it was made of. Raises KeyError and TypeError."""
+    return _made(ReloadView, {key: tuple(value) if isinstance(value, list) else value for key, value in answer.items()})
+
+
+def _made[View: (ReloadView, RouteRegistryView, RouteView, Snapshot, Totals, TunnelView)](
     view: type[View], found: Mapping[str, Any], **parsed: object
 ) -> View:
     return view(**{field.name: found[field.name] for field in fields(view)} | parsed)

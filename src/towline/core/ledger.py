@@ -13,7 +13,7 @@ the rule of blame:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -151,6 +151,12 @@ class Ledger:
             counts = self.routes.setdefault(tunnel.route, RouteCounts())
             counts.bytes_in += tunnel.bytes_in
             counts.bytes_out += tunnel.bytes_out
+
+    def forget(self, routes: Collection[str]) -> None:
+        """Forget the health of these routes: under their names another way out is meant, or none. Sums stay."""
+        for route, registry in list(self.health):
+            if route in routes:
+                del self.health[route, registry]
 
     def refuse(self, code: str) -> None:
         """Count a request answered without a dial, or with none that succeeded."""

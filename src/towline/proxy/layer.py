@@ -70,17 +70,18 @@ class RequestLayer(layer.Layer):
         super().__init__(context)
         self._head = HeadReader()
         self._inbox = Inbox()
-        self._asked = False
+        self.asked = False
+        """The head was read, or refused."""
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         match event:
             case events.Start():
                 yield commands.RequestWakeup(HEAD_TIMEOUT)
-            case events.DataReceived(connection=self.context.client, data=data) if self._asked:
+            case events.DataReceived(connection=self.context.client, data=data) if self.asked:
                 self._inbox.pending += data
             case events.DataReceived(connection=self.context.client, data=data):
                 yield from self._read_head(data)
-            case events.Wakeup() if not self._asked:
+            case events.Wakeup() if not self.asked:
                 message = f"towline: no complete request head within {HEAD_TIMEOUT:.0f} s"
                 yield from self._ask(Refused(HTTPStatus.REQUEST_TIMEOUT, "head_timeout", message))
             case events.ConnectionClosed(connection=self.context.client):
@@ -101,5 +102,5 @@ class RequestLayer(layer.Layer):
             yield from self._ask(request)
 
     def _ask(self, request: Request | Refused) -> layer.CommandGenerator[None]:
-        self._asked = True
+        self.asked = True
         yield TowlineRequestHook(Asked(self.context.client, request, self._inbox))

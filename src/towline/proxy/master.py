@@ -1,7 +1,9 @@
-"""A lean mitmproxy Master around the addon: its listeners, and the signals that end it.
+"""A lean mitmproxy Master around the addon: its listeners, and the signals that steer it.
 
 Only what a tunnel needs is loaded (Core, Proxyserver, NextLayer, ours): none of mitmproxy's features, no CA, no file.
-SIGTERM or SIGINT drains; a second one ends what is still open, with FIN.
+
+    SIGTERM, SIGINT   drain; a second one ends what is still open, with FIN
+    SIGHUP            reload; where it is the terminal that was closed, drain
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ import asyncio
 import errno
 import os
 import signal
-from collections.abc import Sequence
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
 
 import structlog
 from mitmproxy import master, options
@@ -19,36 +23,72 @@ from mitmproxy.proxy.mode_servers import ServerInstance
 
 from towline.errors import ListenError
 from towline.proxy.addon import TowlineAddon
+from towline.proxy.layer import RequestLayer
 from towline.proxy.mode import TowlineMode, mode_for
 from towline.service import Service
-from towline.types import Address
+from towline.types import Address, Target
 
 log = structlog.get_logger("towline")
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+HEAD_GRACE = 1.0  # seconds that a client that was accepted before a stop gets to send its request; Go sends it at once
+HEAD_POLL = 0.02  # seconds between two looks at whether it has: mitmproxy has no event for it
+
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+type Reload = Callable[[], Awaitable[None]]
+
+
+class Supervisor(Protocol):
+    """Who started this process and waits to hear from it (system/systemd.py)."""
+
+    def ready(self) -> None:
+        """The listeners are open."""
+        ...
+
+    def stopping(self, seconds: float) -> None:
+        """The end has begun, and takes so long at most."""
+        ...
 
 
 class LeanMaster(master.Master):
     """Runs one Service until it is told to stop."""
 
-    def __init__(self, service: Service, listen: Sequence[Address]) -> None:
-        super().__init__(options.Options(mode=[mode_for(address) for address in listen]))
+    def __init__(
+        self,
+        service: Service,
+        listen: Sequence[Address],
+        supervisor: Supervisor,
+        *,
+        passed: Mapping[Address, int],
+    ) -> None:
+        """`passed` has the descriptors of addresses that are bound already."""
+        self._passed = passed
+        super().__init__(options.Options(mode=[mode.full_spec for mode in self._modes(listen)]))
         self._service = service
+        self._supervisor = supervisor
+        self._reload_asked = asyncio.Event()
+        self._reloading: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
+        self._on_terminal = sys.stderr.isatty()
         self._proxyserver = proxyserver.Proxyserver()
         self.addons.add(core.Core(), self._proxyserver, next_layer.NextLayer(), TowlineAddon(service))
 
-    async def serve(self) -> None:
-        """Listen, serve and drain. Raises ListenError when a listener cannot be opened."""
-        for number in SIGNALS:
-            self.event_loop.add_signal_handler(number, self.stop)
+    def _modes(self, listen: Sequence[Address]) -> list[TowlineMode]:
+        return [mode_for(address, self._passed.get(address)) for address in listen]
+
+    async def serve(self, reload: Reload) -> None:
+        """Listen, serve and drain; `reload` is awaited for each SIGHUP. Raises ListenError as at `listen_on`."""
+        handlers = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop, signal.SIGHUP: self._hung_up}
+        for number, handler in handlers.items():
+            self.event_loop.add_signal_handler(number, handler)
+        self._reloading = asyncio.create_task(self._reload_when_asked(reload), name="reload")
         try:
             await self.run()
         finally:
-            for number in SIGNALS:
+            for number in handlers:
                 self.event_loop.remove_signal_handler(number)
+            await self._end_reload()
             if self._stopping is not None:
                 await self._stopping
 
@@ -56,6 +96,22 @@ class LeanMaster(master.Master):
         """Called by mitmproxy once it has tried to open the listeners."""
         self._check_listeners()
         await super().running()
+        self._supervisor.ready()
+
+    async def listen_on(self, addresses: Sequence[Address]) -> list[str]:
+        """Listen on these addresses and no others; gives where. Raises ListenError, the listeners as they were before.
+
+        Listeners that stay are not touched. Ones that go are closed first: else 0.0.0.0 could not follow 127.0.0.1.
+        """
+        servers = self._proxyserver.servers
+        before = [instance.mode for instance in servers]
+        await servers.update(self._modes(addresses))
+        try:
+            self._check_listeners()
+        except ListenError:
+            await servers.update(before)
+            raise
+        return [Target(*address[:2]).authority for address in self._proxyserver.listen_addrs()]
 
     def _check_listeners(self) -> None:
         """A listener that failed is fatal, but for an IPv6 one on a machine without IPv6 beside one that opened."""
@@ -66,6 +122,23 @@ class LeanMaster(master.Master):
                 raise _listen_error(instance)
             log.warning("no_ipv6", listener=_address(instance), why=str(instance.last_exception))
 
+    def _hung_up(self) -> None:
+        """SIGHUP comes from whoever wants a reload, or from the kernel when the terminal that shows the log is gone."""
+        if self._on_terminal and not sys.stderr.isatty():
+            self.stop()
+        else:
+            self._reload_asked.set()
+
+    async def _reload_when_asked(self, reload: Reload) -> None:
+        """One reload at a time; signals that come meanwhile are one more."""
+        while True:
+            await self._reload_asked.wait()
+            self._reload_asked.clear()
+            try:
+                await reload()
+            except Exception:  # a bug; tunnels must not pay for it
+                log.exception("reload_broke")
+
     def stop(self) -> None:
         """Begin to drain; asked again, end at once."""
         if self._stopping is None:
@@ -74,8 +147,11 @@ class LeanMaster(master.Master):
             self._hurry.set()
 
     async def _stop(self) -> None:
+        self._service.begin_draining()
+        self._supervisor.stopping(HEAD_GRACE + self._service.longest_stop)
+        await self._end_reload()
         await self._proxyserver.servers.update([])
-        drained = asyncio.create_task(self._service.drain(), name="drain")
+        drained = asyncio.create_task(self._drain(), name="drain")
         hurried = asyncio.create_task(self._hurry.wait(), name="second signal")
         await asyncio.wait({drained, hurried}, return_when=asyncio.FIRST_COMPLETED)
         drained.cancel()
@@ -83,9 +159,26 @@ class LeanMaster(master.Master):
         await self._service.release_all()
         self.shutdown()
 
+    async def _end_reload(self) -> None:
+        """No listener opens after the last was closed."""
+        if self._reloading is not None:
+            self._reloading.cancel()
+            await asyncio.wait({self._reloading})
+
+    async def _drain(self) -> None:
+        """What was accepted is served: a client that has its connection would take a refusal for an answer."""
+        deadline = self.event_loop.time() + HEAD_GRACE
+        while self._is_awaiting_a_head() and self.event_loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(HEAD_POLL)
+        await self._service.drain()
+
+    def _is_awaiting_a_head(self) -> bool:
+        layers = (handler.layer for handler in self._proxyserver.connections.values())
+        return any(isinstance(layer, RequestLayer) and not layer.asked for layer in layers)
+
 
 def _address(instance: ServerInstance[TowlineMode]) -> str:
-    return instance.mode.full_spec.removeprefix("towline@")
+    return Target(*instance.mode.address).authority
 
 
 def _listen_error(instance: ServerInstance[TowlineMode]) -> ListenError:
@@ -98,4 +191,4 @@ def _listen_error(instance: ServerInstance[TowlineMode]) -> ListenError:
 
 def _lacks_ipv6(instance: ServerInstance[TowlineMode]) -> bool:
     error = instance.last_exception
-    return isinstance(error, OSError) and error.errno in _NO_IPV6 and ":" in instance.mode.listen_host()
+    return isinstance(error, OSError) and error.errno in _NO_IPV6 and ":" in instance.mode.address[0]

@@ -1,4 +1,7 @@
-"""A mitmproxy mode of our own, `towline@host:port`, which registers itself when this module is imported.
+"""A mitmproxy mode of our own, which registers itself when this module is imported.
+
+    towline@host:port      binds the address
+    towline:3@host:port    listens on descriptor 3, a socket that was bound to the address by whoever started us
 
 It is what `towline run` listens with: a longer backlog than asyncio's 100, and RequestLayer as the top layer, with no
 question to other addons in between. `mitmdump` parses --mode before it loads scripts and therefore keeps `regular`.
@@ -7,6 +10,8 @@ question to other addons in between. `mitmdump` parses --mode before it loads sc
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from typing import ClassVar, Literal
 
 from mitmproxy.proxy.context import Context
@@ -23,19 +28,25 @@ BACKLOG = (
 
 
 class TowlineMode(ProxyMode):
-    """The mode spec; it takes no arguments but its address."""
+    """The mode spec; its data is the descriptor of a socket that is bound already."""
 
     description: ClassVar[str] = "towline"
     transport_protocol: ClassVar[Literal["tcp", "udp", "both"]] = "tcp"
 
     def __post_init__(self) -> None:
-        if self.data:
-            raise ValueError("mode takes no arguments")
+        if self.data and not self.data.isdecimal():
+            raise ValueError("mode takes a descriptor's number")
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        return self.listen_host().strip("[]"), self.listen_port() or 0  # never None: mode_for names one
 
 
-def mode_for(address: Address) -> str:
-    """The mode spec that listens on `address`."""
-    return f"towline@{Target(*address).authority}"
+def mode_for(address: Address, descriptor: int | None = None) -> TowlineMode:
+    """The mode that listens on `address`: on the socket with this descriptor, where there is one."""
+    data = "" if descriptor is None else f":{descriptor}"
+    return TowlineMode.parse(f"towline{data}@{Target(*address).authority}")
 
 
 class TowlineInstance(AsyncioServerInstance[TowlineMode]):
@@ -46,6 +57,16 @@ class TowlineInstance(AsyncioServerInstance[TowlineMode]):
         return RequestLayer(context)
 
     async def _start(self) -> None:
-        """Open the listener; an IPv6 host comes in the brackets of the mode spec. Raises OSError."""
-        host, port = self.mode.listen_host().strip("[]"), self.mode.listen_port()
-        self._servers = [await asyncio.start_server(self.handle_stream, host, port, backlog=BACKLOG)]
+        """Open the listener. Raises OSError."""
+        if self.mode.data:
+            # A duplicate, so that closing it leaves the socket listening for a reload, and for whoever comes after us.
+            sock = socket.socket(fileno=os.dup(int(self.mode.data)))
+            server = await asyncio.start_server(self.handle_stream, sock=sock, backlog=BACKLOG)
+        else:
+            server = await asyncio.start_server(self.handle_stream, *self.mode.address, backlog=BACKLOG)
+        self._servers = [server]
+
+    async def _stop(self) -> None:
+        """Close the listener; one that could not be opened has none."""
+        if self._servers:
+            await super()._stop()

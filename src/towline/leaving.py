@@ -1,0 +1,87 @@
+"""Tunnels that are to go: released as each falls silent, so that no client reuses them. One at work is left to finish.
+
+    routes(names)   what was opened over these routes until now: a reload took them out or changed them
+    all()           every tunnel, also those to come: Towline is stopping
+
+Clients keep idle tunnels for their next request (dockerd and containerd for 30 s, clients.md A.7) and open a new one
+where theirs was closed. Nothing polls: each look is timed for the moment at which the next tunnel can be due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from towline.core.ledger import Ledger, Tunnel
+from towline.net.relay import Relay
+
+AFTER_RELOAD = 2.0  # seconds of silence; a tunnel of a route that is gone serves for nothing but to be reused
+AT_STOP = 5.0  # seconds of silence: longer, since a request over it finds no other Towline yet
+SHORTEST_PAUSE = 0.05  # seconds between two looks, where a tunnel is due the next moment or bytes are still queued
+
+
+class Leaving:
+    """The tunnels that are to go. `close()` before the loop ends."""
+
+    def __init__(self, ledger: Ledger, relays: Mapping[int, Relay]) -> None:
+        """Both stay the caller's: the open tunnels, and by number the relays of those that have one."""
+        self._loop = asyncio.get_running_loop()
+        self._ledger = ledger
+        self._relays = relays
+        self._last: dict[str, int] = {}
+        """Route -> number of the last tunnel that may have been opened over it as it was."""
+        self._stopping = False
+        self._released: set[int] = set()
+        self._next: asyncio.TimerHandle | None = None
+
+    def routes(self, names: Iterable[str]) -> None:
+        """Let go of the tunnels of these routes that are open or in their race; those opened from now on may stay."""
+        self._last.update(dict.fromkeys(names, self._ledger.opened))
+        self._look()
+
+    def all(self) -> None:
+        """Let go of every tunnel."""
+        self._stopping = True
+        self._look()
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._next is not None:
+            self._next.cancel()
+
+    def _look(self) -> None:
+        """Release what is due, and look again when something else can be."""
+        self.close()
+        self._released &= self._ledger.tunnels.keys()
+        pauses = [
+            self._judge(tunnel, patience)
+            for tunnel in self._ledger.tunnels.values()
+            if tunnel.id not in self._released and (patience := self._patience(tunnel)) is not None
+        ]
+        if waiting := [pause for pause in pauses if pause is not None]:
+            self._next = self._loop.call_later(max(min(waiting), SHORTEST_PAUSE), self._look)
+
+    def _patience(self, tunnel: Tunnel) -> float | None:
+        """Seconds of silence after which this tunnel goes; None where it may stay.
+
+        A race that began before a reload may yet be won by a route that has left.
+        """
+        if self._stopping:
+            return AT_STOP
+        if tunnel.route is None:
+            return AFTER_RELOAD if tunnel.id <= max(self._last.values(), default=0) else None
+        return AFTER_RELOAD if tunnel.id <= self._last.get(tunnel.route, 0) else None
+
+    def _judge(self, tunnel: Tunnel, patience: float) -> float | None:
+        """Release the tunnel if it is due; else the seconds until it can be."""
+        relay = self._relays.get(tunnel.id)
+        if relay is None:
+            return patience
+        left = patience - (self._loop.time() - relay.last_activity)
+        if left > 0:
+            return left
+        if relay.queued_in:  # its client is slow, not idle
+            return patience
+        self._released.add(tunnel.id)
+        relay.release()
+        return None
