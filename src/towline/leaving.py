@@ -1,10 +1,11 @@
-"""Tunnels that are to go: released as each falls silent, so that no client reuses them. One at work is left to finish.
+"""Tunnels that are to go: released as each falls idle, so that no client reuses them. One at work is left to finish.
 
     routes(names)   what was opened over these routes until now: a reload took them out or changed them
     all()           every tunnel, also those to come: Towline is stopping
 
 Clients keep idle tunnels for their next request (dockerd and containerd for 30 s, clients.md A.7) and open a new one
-where theirs was closed. Nothing polls: each look is timed for the moment at which the next tunnel can be due.
+where theirs was closed. Idle is one that is silent for some seconds while its client has everything and asks nothing.
+Each look is timed for the moment at which the next tunnel can be due; where none is to go, there is none.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from towline.net.relay import Relay
 
 AFTER_RELOAD = 2.0  # seconds of silence; a tunnel of a route that is gone serves for nothing but to be reused
 AT_STOP = 5.0  # seconds of silence: longer, since a request over it finds no other Towline yet
+ANSWERED_BY = 15.0  # seconds that a request may wait for its answer: dockerd's token calls end then (clients.md A.7)
 SHORTEST_PAUSE = 0.05  # seconds between two looks, where a tunnel is due the next moment or bytes are still queued
 
 
@@ -62,7 +64,7 @@ class Leaving:
             self._next = self._loop.call_later(max(min(waiting), SHORTEST_PAUSE), self._look)
 
     def _patience(self, tunnel: Tunnel) -> float | None:
-        """Seconds of silence after which this tunnel goes; None where it may stay.
+        """Seconds of silence after which this tunnel goes if it is idle; None where it may stay.
 
         A race that began before a reload may yet be won by a route that has left.
         """
@@ -75,13 +77,14 @@ class Leaving:
     def _judge(self, tunnel: Tunnel, patience: float) -> float | None:
         """Release the tunnel if it is due; else the seconds until it can be."""
         relay = self._relays.get(tunnel.id)
-        if relay is None:
+        if relay is None or relay.queued_in:  # in its race or first flight; its client is slow, not idle
             return patience
-        left = patience - (self._loop.time() - relay.last_activity)
+        is_asking = relay.last_out > relay.last_in
+        if is_asking and relay.bytes_out > relay.bytes_in:  # an upload: registries take their time to store a layer
+            return patience
+        left = (ANSWERED_BY if is_asking else patience) - (self._loop.time() - relay.last_activity)
         if left > 0:
-            return left
-        if relay.queued_in:  # its client is slow, not idle
-            return patience
+            return min(left, patience)
         self._released.add(tunnel.id)
         relay.release()
         return None

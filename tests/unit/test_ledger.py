@@ -206,6 +206,15 @@ def test_tunnel_that_found_no_route() -> None:
     assert (ledger.totals().tunnels, ledger.totals().bytes_in, ledger.routes) == (1, 0, {})
 
 
+def test_forgotten_health() -> None:
+    """A route that is another way out now has no health, for any registry; its sums and other routes stay."""
+    ledger = raced([Attempt("direct", 0.0, TIMEOUT), Attempt("vpn", 0.25, ESTABLISHED)], "vpn")
+    ledger.health["direct", "quay"] = Health()
+    ledger.forget(["direct", "office"])
+    assert ledger.health.keys() == {("vpn", "hub")}
+    assert ledger.routes["direct"].failures == 1
+
+
 def test_refusals_are_counted_by_code() -> None:
     """Every refusal counts under its code."""
     ledger = Ledger(started_at=0.0)

@@ -47,6 +47,7 @@ def _listener(descriptor: int) -> socket.socket:
     except OSError as error:
         raise ListenError(f"descriptor {descriptor} (LISTEN_FDS) is not a socket: {error.strerror}") from error
     if not listens or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        sock.close()
         hint = "hint: in the socket unit, ListenStream= takes an address and a port, and Accept= is no"
         raise ListenError(f"descriptor {descriptor} (LISTEN_FDS) does not listen for TCP connections\n{hint}")
     sock.setblocking(False)
