@@ -157,6 +157,13 @@ def test_malformed(start: bytes, words: str) -> None:
     assert words in refused.reason
 
 
+@pytest.mark.parametrize("data", [b"GET http://h/ HTTP/1.1\n", b"GET\rX", b"GET http://h/ HTTP/1.1\r\nHost: h\rX"])
+def test_bare_line_ends_are_seen_at_once(data: bytes) -> None:
+    """A line that ends in LF or CR alone is refused as soon as that is seen: its sender waits for an answer."""
+    assert HeadReader().feed(data[:-1]) is None
+    assert "CR LF" in refusal(data).reason
+
+
 @pytest.mark.parametrize(
     ("data", "code", "words"),
     [
@@ -230,6 +237,11 @@ def test_refused_requests(lines: list[str], status: HTTPStatus, code: str) -> No
             ["GET /?q=http://x HTTP/1.0", "Host: [2001:db8::7]", "Via: 1.0 towline", "Connection: close"],
         ),
         (
+            ["M-SEARCH http://h.test HTTP/1.1", "Host: h.test"],
+            Target("h.test", 80),
+            ["M-SEARCH / HTTP/1.1", "Host: h.test", "Via: 1.1 towline", "Connection: close"],
+        ),
+        (
             ["OPTIONS http://h.test HTTP/1.1", "Host: h.test"],
             Target("h.test", 80),
             ["OPTIONS * HTTP/1.1", "Host: h.test", "Via: 1.1 towline", "Connection: close"],
@@ -281,7 +293,7 @@ def test_refused_requests(lines: list[str], status: HTTPStatus, code: str) -> No
             ],
         ),
     ],
-    ids=["plain", "port", "IPv6 and HTTP/1.0", "OPTIONS", "with a body", "hop-by-hop"],
+    ids=["plain", "port", "IPv6 and HTTP/1.0", "rare method", "OPTIONS", "with a body", "hop-by-hop"],
 )
 def test_forward(came: list[str], target: Target, goes: list[str]) -> None:
     """An absolute-form request is forwarded in origin-form, without what concerns this hop only, and closed after."""

@@ -90,17 +90,17 @@ def test_answer_is_measured() -> None:
 @pytest.mark.parametrize(("age", "just_now"), [(0.0, True), (RECENT - 0.1, True), (RECENT, False)])
 def test_failed_just_now(age: float, *, just_now: bool) -> None:
     """A failure is recent for RECENT seconds, unless something succeeded since."""
-    health = failing(1)
-    assert health.failed_just_now(now=age) is just_now
-    health.answered(None, now=0.0)
-    assert not health.failed_just_now(now=age)
+    health = failing(1, at=50.0)
+    assert health.failed_just_now(now=50.0 + age) is just_now
+    health.answered(None, now=50.0)
+    assert not health.failed_just_now(now=50.0 + age)
 
 
 def test_failure_weighs_what_it_is_told_to() -> None:
     """A failure that costs the client more adds more to the streak, and one to the counts."""
     health = Health()
     health.failed("silent", now=0.0, weight=2)
-    assert (health.streak, health.failures, health.attempts) == (2, 1, 1)
+    assert (health.streak, health.in_a_row, health.failures, health.attempts) == (2, 1, 1, 1)
 
 
 def test_answer_ends_the_streak() -> None:

@@ -126,6 +126,12 @@ def test_cancelled_before_its_time_was_up() -> None:
     assert ledger.totals().failovers["connect"] == 0, "the best route won"
 
 
+def test_begun_together() -> None:
+    """Of two routes dialled in the same moment neither had a head start."""
+    ledger = raced([Attempt("direct", 0.25, OVERTAKEN), Attempt("vpn", 0.25, ESTABLISHED)], "vpn")
+    assert blamed(ledger) == set()
+
+
 @pytest.mark.parametrize("winner", ["vpn", None])
 def test_fault_of_this_machine(winner: str | None) -> None:
     """A failure of this machine counts against no route's health; it is shown all the same."""

@@ -36,10 +36,11 @@ def timeout(seconds: float) -> Outcome:
     return Outcome(OutcomeKind.TIMEOUT, Phase.CONNECT, Blame.ROUTE, seconds, f"timeout {seconds:.1f} s")
 
 
-def test_one_route_that_answers() -> None:
-    """The only route is dialled, answers and wins."""
+@pytest.mark.parametrize("max_parallel", [1, 3])
+def test_one_route_that_answers(max_parallel: int) -> None:
+    """The only route is dialled, has all the time there is, answers and wins."""
     race = play(
-        new_race("direct"),
+        new_race("direct", max_parallel=max_parallel),
         at(0.0, begin, Dial("direct", DIALS_END), Wake(DEADLINE)),
         at(0.5, established("direct"), Finish("direct")),
     )
