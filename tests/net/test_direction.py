@@ -170,6 +170,19 @@ def test_stop_takes_nothing_more_but_gives_what_is_held(
     assert direction.moved == 100
 
 
+def test_fin_can_be_kept_back(carrier: ScriptedCarrier, sockets: Sockets) -> None:
+    """The direction is over and its sink open where `before_fin`, asked once, does not want FIN sent."""
+    source, sink, sink_peer = sockets
+    asked: list[bool] = []
+    direction = Direction(source, sink, carrier, now=BEGAN, before_fin=lambda: bool(asked.append(True)))
+    direction.stop()
+    direction.turn(now=NOW)
+    assert direction.over
+    assert asked == [True]
+    with pytest.raises(BlockingIOError):
+        sink_peer.recv(1)
+
+
 def test_discard_reads_the_source_to_its_end(carrier: ScriptedCarrier) -> None:
     """The bytes count as moved nowhere, and the sink, which may be closed by then, is not touched."""
     source, peer = tcp_pair()

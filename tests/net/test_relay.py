@@ -149,10 +149,10 @@ async def test_an_aborted_tunnels_bytes_never_reach_the_next_one(start: Start) -
 
 async def test_an_idle_tunnel_holds_no_pipe(tunnel: Tunnel, pipes: PipePool | None) -> None:
     """Between bursts every pipe is back in the pool, and one served both directions."""
-    await send(tunnel.server, b"x" * 1000)
-    await receive(tunnel.client, 1000)
-    await send(tunnel.client, b"y" * 1000)
-    await receive(tunnel.server, 1000)
+    await send(tunnel.server, b"x" * 10_000)
+    await receive(tunnel.client, 10_000)
+    await send(tunnel.client, b"y" * 10_000)
+    await receive(tunnel.server, 10_000)
     if pipes:
         assert pipes._lent == 0
         assert len(pipes._idle) == 1

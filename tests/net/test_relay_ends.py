@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 import pytest
 from tests.net.tunnel import LIMITS, Start, Tunnel, finish, receive, receive_all, reset, send, until
@@ -43,7 +44,7 @@ async def test_a_servers_fin_reaches_the_client_and_the_client_may_go_on(tunnel:
     assert (end.first, end.reason) == (End.UPSTREAM_FIN, "upstream fin")
     assert (end.bytes_in, end.bytes_out) == (len(BODY), 10)
     assert end.seconds > 0
-    assert end.tail in {BODY[-TAIL:], b""}  # b"" where BODY was spliced before its FIN came
+    assert end.tail == BODY[-TAIL:]
 
 
 async def test_an_end_can_be_told_from_a_cut(start: Start) -> None:
@@ -287,3 +288,45 @@ async def test_a_cancelled_tunnels_client_gets_fin_through_a_duplicate(start: St
     tunnel.running.cancel()
     assert await receive_all(tunnel.client) == b""
     original.close()
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [(finish, End.UPSTREAM_FIN), (reset, End.UPSTREAM_RESET)],
+    ids=["fin", "reset"],
+)
+async def test_the_first_end_is_told_before_the_client_can_know(
+    start: Start, how: Callable[[socket.socket], None], expected: End
+) -> None:
+    """`on_end` is called once, while the client's side is still whole: it may be back at once."""
+    told: list[End] = []
+    tunnel = start(on_end=told.append)
+    await send(tunnel.server, b"body")
+    assert await receive(tunnel.client, 4) == b"body"
+    how(tunnel.server)
+    assert await receive_all(tunnel.client) == b""
+    assert told == [expected]
+    finish(tunnel.client)
+    await tunnel.end()
+    assert told == [expected]
+
+
+async def test_a_reset_reaches_the_client_as_one(tunnel: Tunnel) -> None:
+    """reset() ends the client's side with RST, for the clients that resume after nothing else."""
+    await send(tunnel.server, b"body")
+    assert await receive(tunnel.client, 4) == b"body"
+    tunnel.relay.reset()
+    with pytest.raises(ConnectionResetError):
+        await receive_all(tunnel.client)
+    assert (await tunnel.end()).first is End.RELEASED
+
+
+async def test_a_cut_can_be_passed_on_as_reset(start: Start) -> None:
+    """reset() from within `on_end` takes the place of the FIN."""
+    relays: list[Relay] = []
+    tunnel = start(on_end=lambda _end: relays[0].reset())
+    relays.append(tunnel.relay)
+    reset(tunnel.server)
+    with pytest.raises(ConnectionResetError):
+        await receive_all(tunnel.client)
+    assert (await tunnel.end()).first is End.UPSTREAM_RESET

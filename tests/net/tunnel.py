@@ -18,7 +18,7 @@ from pathlib import Path
 import trustme
 
 from towline.net.pipes import PipePool
-from towline.net.relay import Relay, RelayEnd, RelayLimits
+from towline.net.relay import End, Relay, RelayEnd, RelayLimits
 
 LIMITS = RelayLimits(linger=5.0, half_closed=60.0)
 """LimitsPolicy's defaults, in seconds: longer than a test waits, so that a tunnel ends for the reason under test."""
@@ -155,12 +155,19 @@ class Tunnel:
         to_upstream: bytes = b"",
         to_client: bytes = b"",
         buffer: int | None = None,
+        on_end: Callable[[End], None] | None = None,
     ) -> Tunnel:
         """Connect both sides and run. An `upstream` connected already is (the relay's end, the server's end)."""
         client, client_leg = tcp_pair(buffer)
         upstream_leg, server = upstream or tcp_pair(buffer)
         relay = Relay(
-            client_leg, upstream_leg, to_upstream=to_upstream, to_client=to_client, limits=limits, pipes=pipes
+            client_leg,
+            upstream_leg,
+            to_upstream=to_upstream,
+            to_client=to_client,
+            limits=limits,
+            pipes=pipes,
+            on_end=on_end,
         )
         return cls(client, server, relay, asyncio.create_task(relay.run()))
 

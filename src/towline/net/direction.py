@@ -13,6 +13,7 @@ import socket
 import ssl
 import struct
 import termios
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -29,7 +30,17 @@ class Interest(NamedTuple):
 class Direction:
     """Source to sink. It closes neither socket: they belong to the relay."""
 
-    def __init__(self, source: socket.socket, sink: socket.socket, carrier: Carrier, *, now: float) -> None:
+    def __init__(
+        self,
+        source: socket.socket,
+        sink: socket.socket,
+        carrier: Carrier,
+        *,
+        now: float,
+        before_fin: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`before_fin` is called when the sink is about to be sent FIN; False keeps it from being sent."""
+        self._before_fin = before_fin
         self._source = source
         self._sink = sink
         self._carrier = carrier
@@ -129,7 +140,7 @@ class Direction:
     def _end(self) -> None:
         self.over = True
         self.waiting = None
-        if not self.discarding:
+        if not self.discarding and self._before_fin():
             # Not sink.shutdown(): an SSLSocket's own drops its TLS state, and the other direction could not go on.
             with suppress(OSError):  # ENOTCONN: the peer has reset, as the other direction will find
                 socket.socket.shutdown(self._sink, socket.SHUT_WR)

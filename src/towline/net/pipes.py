@@ -36,9 +36,13 @@ class Pipe:
             self.close()
             raise
 
-    def fill(self, source: int) -> int:
-        """Move what the socket `source` has into the empty pipe; 0 when it has ended. Raises OSError as recv does."""
-        moved = os.splice(source, self._write_end, PIPE_BYTES, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
+    def fill(self, source: int, size: int = PIPE_BYTES) -> int:
+        """Move at most `size` bytes of what the socket `source` has into the empty pipe; 0 when it has ended.
+
+        Raises OSError as recv does.
+        """
+        size = min(size, PIPE_BYTES)
+        moved = os.splice(source, self._write_end, size, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
         self.held += moved
         return moved
 

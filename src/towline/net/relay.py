@@ -22,6 +22,8 @@ import errno
 import selectors
 import socket
 import ssl
+import struct
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -70,8 +72,7 @@ class RelayEnd:
     """Client to upstream, likewise."""
     seconds: float
     tail: bytes
-    """The last bytes read from upstream, enough for core.tls.ended_cleanly; b"" where they were not seen, because they
-    were spliced together with many others before the FIN had come."""
+    """The last bytes read from upstream, enough for core.tls.ended_cleanly; fewer where less came."""
 
 
 class Relay:
@@ -86,22 +87,27 @@ class Relay:
         to_client: bytes = b"",
         limits: RelayLimits,
         pipes: PipePool | None,
+        on_end: Callable[[End], None] | None = None,
     ) -> None:
         """Both sockets are connected and non-blocking: the client plain TCP, the upstream TCP or TLS over it.
 
         `to_upstream` was already read from the client and goes first; `to_client` likewise, the other way. With `pipes`
-        the relay splices unless the upstream is TLS; without, it copies.
+        the relay splices unless the upstream is TLS; without, it copies. `on_end` is told of the first end when it is
+        seen, before the client can know of it: it may be back for the rest long before run() returns.
         """
+        self._on_end = on_end
         self._client = client
         self._upstream = upstream
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._up = Direction(client, upstream, _carrier(client, upstream, pipes, to_upstream), now=self._began)
-        self._down = Direction(upstream, client, _carrier(upstream, client, pipes, to_client), now=self._began)
+        carrier = _carrier(upstream, client, pipes, to_client)
+        self._down = Direction(upstream, client, carrier, now=self._began, before_fin=self._tell_before_fin)
         self._done: asyncio.Future[_Cause] = self._loop.create_future()
         self._cause: _Cause | None = None
         self._released = False
+        self._resetting = False
         self._lingering = False
         self._timer: asyncio.TimerHandle | None = None
         self._watched: frozenset[Interest] = frozenset()
@@ -141,6 +147,11 @@ class Relay:
         """Bytes from upstream that the client has not acknowledged: while there are any, silence is not a stall."""
         return self._down.queued
 
+    @property
+    def tail(self) -> bytes:
+        """The last bytes read from upstream, as far as they were seen; see RelayEnd."""
+        return self._down.tail
+
     async def run(self) -> RelayEnd:
         """Move bytes until the tunnel is over, then close both sockets; cancellation closes them at once."""
         try:
@@ -157,10 +168,23 @@ class Relay:
         run() returns once the client has closed, or has had everything for `linger` seconds. A client that does not
         read is waited for; a caller with a deadline of its own cancels run().
         """
-        self._cause = self._cause or _Cause(End.RELEASED)
+        self._note_end(_Cause(End.RELEASED))
         self._released = True
         self._down.stop()
         self._turn(None)
+
+    def reset(self) -> None:
+        """End the client's side with RST, now: for the clients that resume after nothing else (clients.md A.8).
+
+        May be called from `on_end`. What the client has not read yet may be lost to it, which such clients expect.
+        """
+        self._note_end(_Cause(End.RELEASED))
+        # No FIN, and the RST leaves with the last descriptor of the connection, whoever closes that.
+        with suppress(OSError):
+            self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._resetting = True
+        if not self._done.done() and self._cause:
+            self._finish(self._cause)
 
     def _turn(self, event: Interest | None) -> None:
         """Give a turn to each direction that waited for `event` (None: that is due one), then act on what it led to."""
@@ -175,10 +199,27 @@ class Relay:
         except Exception as error:  # a bug. The loop would only log it and leave the tunnel hanging; so run() raises it
             self._done.set_exception(error)
 
+    def _note_end(self, cause: _Cause) -> None:
+        """Keep the first end, and tell of it."""
+        if self._cause is None:
+            self._cause = cause
+            if self._on_end is not None:
+                self._on_end(cause.first)
+
+    def _tell_before_fin(self) -> bool:
+        """Tell of an end that the client is about to see as FIN, and keep the FIN back if it is to be RST instead."""
+        if first := _first_end(self._up, self._down):
+            self._note_end(first)
+        return not self._resetting
+
     def _settle(self) -> None:
         """Apply the rules above to what the directions have come to; then wait for what they wait for."""
         up, down = self._up, self._down
-        cause = self._cause = self._cause or _first_end(up, down)
+        if first := _first_end(up, down):
+            self._note_end(first)
+        cause = self._cause
+        if self._done.done():
+            return
         if cause and (up.source_error or down.sink_error or (up.over and down.over)):
             self._finish(cause)
             return
@@ -248,7 +289,8 @@ class Relay:
         self._down.close()
         # The FIN is sent here and not left to close(): the client's descriptor may be a duplicate, its connection open.
         with suppress(OSError):
-            self._client.shutdown(socket.SHUT_WR)
+            if not self._resetting:
+                self._client.shutdown(socket.SHUT_WR)
         self._client.close()
         self._upstream.close()
 
