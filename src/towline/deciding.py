@@ -118,8 +118,8 @@ class Deciding:
         return RouteRegistryView(
             registry=registry,
             success=1 - health.failures / health.attempts if health.attempts else None,
-            first_byte_seconds=None,
-            rate_bytes_per_second=None,
+            first_byte_seconds=health.answer.mean,
+            rate_bytes_per_second=health.rate.mean,
             expected_seconds=round(seconds, 3),
             reason=reason,
             probed_seconds_ago=None,

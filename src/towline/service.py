@@ -29,6 +29,7 @@ from towline.net.socks import SocksDialer
 from towline.serving import Client, Serving
 from towline.types import Address, RouteKind, RouteSpec
 from towline.views import ReloadView, RouteView, Snapshot
+from towline.watching import Watching
 
 log = structlog.get_logger("towline")
 
@@ -61,6 +62,12 @@ class Service:
             failover=config.failover,
             limits=config.limits.capped(max_tunnels),
             pipes=PipePool.where_supported(),
+            watching=Watching(
+                self._ledger,
+                policy=lambda: self._config.stall,
+                rank=lambda target: self._deciding.rank(target),
+                dialers=lambda: self._serving.dialers,
+            ),
         )
         self._leaving = Leaving(self._ledger, self._serving.relays)
         self._removed: dict[str, RouteSpec] = {}
@@ -214,5 +221,6 @@ class Service:
     def close(self) -> None:
         """Give back what the service holds, when every tunnel has ended."""
         self._leaving.close()
+        self._serving.watching.close()
         if self._serving.pipes is not None:
             self._serving.pipes.close()

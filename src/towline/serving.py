@@ -15,6 +15,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Protocol
 
@@ -32,7 +33,8 @@ from towline.net.racer import Won, race, unless_left
 from towline.net.relay import Relay, RelayEnd, RelayLimits
 from towline.net.sockets import tune_client
 from towline.net.wire import hang_up
-from towline.types import IPAddress, Ranking, Target, TunnelPhase
+from towline.types import Address, IPAddress, Ranking, Target, TunnelPhase
+from towline.watching import Watched, Watching
 
 log = structlog.get_logger("towline")
 
@@ -46,6 +48,8 @@ class Client(Protocol):
     """Where the client comes from."""
     name: str
     """`ip:port` for the log."""
+    ends: tuple[Address, Address]
+    """The client's address, and ours that it connected to."""
 
     def when_left(self, callback: Callable[[], object]) -> None:
         """Call back once if the client closes before `detach`."""
@@ -83,6 +87,7 @@ class Serving:
     failover: FailoverPolicy
     limits: LimitsPolicy
     pipes: PipePool | None
+    watching: Watching
     pacing: Pacing = field(default_factory=Pacing)
     relays: dict[int, Relay] = field(default_factory=dict)
     """The relay of each open tunnel, by the tunnel's number."""
@@ -120,6 +125,7 @@ class Serving:
         ranking = self.rank(request.target)
         now = asyncio.get_running_loop().time
         tunnel = self.ledger.open(request.target, client.name, ranking.classification, now=now())
+        watched = self.watching.opened(tunnel, str(client.ip), client.ends)
         try:
             won = await self._race(ranking, tunnel, client)
             downstream, early = await _take_over(request, client, won)
@@ -128,12 +134,15 @@ class Serving:
             if flown is None:
                 return
             tunnel.phase = TunnelPhase.RELAYING
-            end = await self._relay(self._relay_for(downstream, flown), tunnel)
+            relay = self._relay_for(downstream, flown, watched)
+            self.watching.relaying(watched, relay, flown)
+            end = await self._relay(relay, tunnel)
             _log_tunnel(tunnel, ranking, won, flown, end, seconds=now() - tunnel.opened_at)
         except ClientLeft:
             seconds = round(now() - tunnel.opened_at, 3)
             log.info("client_left", client=client.name, target=str(request.target), seconds=seconds)
         finally:
+            self.watching.forget(watched)
             self.ledger.end(tunnel)
             if not self.ledger.tunnels:
                 self._idle.set()
@@ -179,7 +188,7 @@ class Serving:
         now = asyncio.get_running_loop().time
         if not request.is_connect:
             self.ledger.flown(tunnel, (), won.route, now=now())
-            return Flown(won.route, won.dialed, request.forward + early, ())
+            return Flown(won.route, won.dialed, request.forward + early)
         try:
             flown = await fly(downstream, early, won, ranking, self.dialers, self.failover)
         except NoRoute as error:
@@ -195,7 +204,7 @@ class Serving:
         self.ledger.flown(tunnel, flown.attempts, flown.route, now=now())
         return flown
 
-    def _relay_for(self, downstream: socket.socket, flown: Flown) -> Relay:
+    def _relay_for(self, downstream: socket.socket, flown: Flown, watched: Watched) -> Relay:
         """The relay that owns both ends from here on."""
         with contextlib.suppress(OSError):  # a client that is gone by now is found so by the relay
             tune_client(downstream)
@@ -206,6 +215,7 @@ class Serving:
             to_client=flown.dialed.early,
             limits=RelayLimits(linger=self.limits.linger, half_closed=self.limits.half_closed),
             pipes=self.pipes,
+            on_end=partial(self.watching.ended, watched),
         )
 
     async def _relay(self, relay: Relay, tunnel: Tunnel) -> RelayEnd:

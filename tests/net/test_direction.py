@@ -174,7 +174,12 @@ def test_fin_can_be_kept_back(carrier: ScriptedCarrier, sockets: Sockets) -> Non
     """The direction is over and its sink open where `before_fin`, asked once, does not want FIN sent."""
     source, sink, sink_peer = sockets
     asked: list[bool] = []
-    direction = Direction(source, sink, carrier, now=BEGAN, before_fin=lambda: bool(asked.append(True)))
+
+    def keep_back() -> bool:
+        asked.append(True)
+        return False
+
+    direction = Direction(source, sink, carrier, now=BEGAN, before_fin=keep_back)
     direction.stop()
     direction.turn(now=NOW)
     assert direction.over

@@ -18,7 +18,7 @@ from tests.net.fake_dialer import Establish, Fail, FakeDialer, Hang
 from towline.core.head import HeadReader, Request
 from towline.core.health import Health
 from towline.core.ledger import Ledger
-from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy
+from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, StallPolicy
 from towline.errors import ClientLeft, DialError, Refused
 from towline.net.dialer import Dialed, Dialer
 from towline.serving import ESTABLISHED, Serving
@@ -34,6 +34,7 @@ from towline.types import (
     Target,
     TunnelPhase,
 )
+from towline.watching import Watching
 
 TARGET = Target("registry.test", 443)
 CONNECT = Request("CONNECT", TARGET)
@@ -78,6 +79,7 @@ class FakeClient:
     def __init__(self, *, ip: str = "127.0.0.1", early: bytes = b"") -> None:
         self.ip: IPAddress = ipaddress.ip_address(ip)
         self.name = f"{ip}:50000"
+        self.ends = ((ip, 50000), ("127.0.0.1", 3128))
         self.near, self.far = tcp_pair()
         self.early = early
         self.has_left = False
@@ -174,10 +176,12 @@ def serving(dialers: Mapping[str, Dialer], **changes: Any) -> Serving:
         candidates = tuple(Candidate(route, 0.0, "not measured yet", 2.0) for route in dialers)
         return Ranking(target, API, candidates)
 
+    ledger = Ledger(started_at=0.0)
     parts: dict[str, Any] = {
         "rank": rank,
         "dialers": dialers,
-        "ledger": Ledger(started_at=0.0),
+        "ledger": ledger,
+        "watching": Watching(ledger, policy=StallPolicy, rank=rank, dialers=lambda: dialers),
         "access": AccessPolicy(),
         "failover": FailoverPolicy(budget_api=BEFORE_A_TIMEOUT),
         "limits": LimitsPolicy(linger=0.2),
@@ -301,6 +305,7 @@ async def test_plain_http_ends_a_streak(client: FakeClient) -> None:
         served.ledger.health["direct", "test"] = Health(streak=2, in_a_row=2, failures=2)
         task = start(served, Request("GET", TARGET, b"GET / HTTP/1.1\r\n\r\n"), client)
         await client.detached.wait()
+        await asyncio.get_running_loop().sock_recv(direct.far_ends[0], 100)  # closing it unread would be a reset: a cut
         direct.far_ends[0].close()
         client.far.shutdown(socket.SHUT_WR)
         await finish(task)

@@ -12,7 +12,7 @@ from towline.catalogue import load_catalogue
 from towline.config import DEFAULT_ADMIN, DEFAULT_LISTEN, Config, LogPolicy, load, parse
 from towline.config.document import MAX_BYTES
 from towline.config.keys import FileKeys, RegistryKeys, RouteKeys, Section
-from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, TargetPolicy
+from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, StallPolicy, TargetPolicy
 from towline.errors import ConfigError
 from towline.types import RouteKind, RouteSpec, Secret
 
@@ -45,6 +45,7 @@ def test_no_file_is_the_default_of_every_key() -> None:
         policy=TargetPolicy(),
         access=AccessPolicy(),
         failover=FailoverPolicy(),
+        stall=StallPolicy(),
         limits=LimitsPolicy(),
         log=LogPolicy(),
     )

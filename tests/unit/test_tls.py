@@ -15,6 +15,7 @@ from towline.core.tls import (
     Flight,
     ended_cleanly,
     judge_answer,
+    offers_http2,
     read_flight,
 )
 
@@ -71,6 +72,17 @@ def test_early_data_is_sent_once() -> None:
     assert read_flight(hello_with((0, b"x"), (42, b""))) is Flight.EARLY_DATA
     assert read_flight(hello_with((0, b"x"), (43, b"\x02\x03\x04"))) is Flight.HELLO
     assert read_flight(HELLO + b"\x17") is Flight.EARLY_DATA
+
+
+def test_http2_is_told_by_alpn() -> None:
+    """crane and its kin offer h2; dockerd, containerd and podman do not (clients.md 0 fact 1)."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    assert offers_http2(client_hello(context))
+    context.set_alpn_protocols(["http/1.1"])
+    assert not offers_http2(client_hello(context))
+    assert not offers_http2(HELLO)
+    assert not offers_http2(b"")
 
 
 def test_hello_that_cannot_be_walked_is_sent_once() -> None:

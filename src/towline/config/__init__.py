@@ -24,7 +24,7 @@ from towline.config.keys import DEFAULT_ADMIN, DEFAULT_LISTEN, FileKeys, LogPoli
 from towline.config.routes import route_spec
 from towline.config.validate import validate
 from towline.core.classify import RegistrySpec
-from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, TargetPolicy
+from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, StallPolicy, TargetPolicy
 from towline.errors import ConfigError, Problem
 from towline.types import Address, RouteSpec
 
@@ -48,6 +48,7 @@ class Config:
     policy: TargetPolicy
     access: AccessPolicy
     failover: FailoverPolicy
+    stall: StallPolicy
     limits: LimitsPolicy
     log: LogPolicy
 
@@ -90,6 +91,7 @@ def parse(text: str, *, place: str, base: Path, environ: Mapping[str, str], disc
         policy=TargetPolicy(**dict(keys.policy)),
         access=AccessPolicy(**dict(keys.access)),
         failover=FailoverPolicy(**dict(keys.failover)),
+        stall=StallPolicy(**dict(keys.stall)),
         limits=LimitsPolicy(**dict(keys.limits)),
         log=LogPolicy(**dict(keys.log)),
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from towline.config import Config
 from towline.types import RouteSpec
 
-SETTINGS = ("listen", "registries", "policy", "access", "failover", "limits", "log")
+SETTINGS = ("listen", "registries", "policy", "access", "failover", "stall", "limits", "log")
 """The sections beside `routes` that a reload applies."""
 
 

@@ -15,7 +15,7 @@ from pydantic_core import PydanticKnownError
 
 from towline.config import values
 from towline.config.values import Invalid, Proxy
-from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, TargetPolicy
+from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, StallPolicy, TargetPolicy
 from towline.types import Address, IPAddress, IPNetwork
 
 DEFAULT_LISTEN: tuple[Address, ...] = (("127.0.0.1", 3128), ("::1", 3128))  # Squid's port
@@ -24,6 +24,7 @@ DEFAULT_ADMIN: Address = ("127.0.0.1", 3129)
 _TARGET = TargetPolicy()
 _ACCESS = AccessPolicy()
 _FAILOVER = FailoverPolicy()
+_STALL = StallPolicy()
 _LIMITS = LimitsPolicy()
 
 
@@ -135,6 +136,18 @@ class FailoverKeys(Section):
     budget_flight: _Seconds = _FAILOVER.budget_flight
 
 
+class StallKeys(Section):
+    """`stall:`, filling StallPolicy."""
+
+    suspect_after: _Seconds = _STALL.suspect_after
+    stuck_after: _Seconds = _STALL.stuck_after
+    stuck_api_after: _Seconds = _STALL.stuck_api_after
+    dead_api_after: _Seconds = _STALL.dead_api_after
+    trickle_rate: Annotated[float, Field(ge=0, le=1e9)] = _STALL.trickle_rate  # 0: nothing is called a trickle
+    trickle_window: _Seconds = _STALL.trickle_window
+    trickle_factor: Annotated[float, Field(ge=1, le=1000)] = _STALL.trickle_factor
+
+
 class LimitsKeys(Section):
     """`limits:`, filling LimitsPolicy."""
 
@@ -162,5 +175,6 @@ class FileKeys(Section):
     policy: TargetKeys = TargetKeys()
     access: AccessKeys = AccessKeys()
     failover: FailoverKeys = FailoverKeys()
+    stall: StallKeys = StallKeys()
     limits: LimitsKeys = LimitsKeys()
     log: LogKeys = LogKeys()

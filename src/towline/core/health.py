@@ -32,25 +32,25 @@ class Circuit(StrEnum):
 
 @dataclass(slots=True)
 class Smoothed:
-    """A duration in seconds, smoothed with its deviation as TCP smooths round trips (RFC 6298 2.2 and 2.3)."""
+    """A measured quantity, smoothed with its deviation as TCP smooths round trips (RFC 6298 2.2 and 2.3)."""
 
     mean: float | None = None
     deviation: float = 0.0
     measured_at: float = 0.0
     """When it was last measured; without meaning while `mean` is None."""
 
-    def add(self, seconds: float, *, now: float) -> None:
+    def add(self, sample: float, *, now: float) -> None:
         """One more sample."""
         self.measured_at = now
         if self.mean is None:
-            self.mean, self.deviation = seconds, seconds / 2
+            self.mean, self.deviation = sample, sample / 2
             return
-        error = seconds - self.mean
+        error = sample - self.mean
         self.mean += GAIN * error
         self.deviation += DEVIATION_GAIN * (abs(error) - self.deviation)
 
     def usual(self) -> float | None:
-        """Seconds that nearly every sample stays within: mean + 4 deviations; None without evidence."""
+        """What nearly every sample stays within: mean + 4 deviations; None without evidence."""
         return None if self.mean is None else self.mean + 4 * self.deviation
 
 
@@ -62,6 +62,8 @@ class Health:
     """From the start of a dial until it was established end to end."""
     answer: Smoothed = field(default_factory=Smoothed)
     """From the first flight to the first server byte."""
+    rate: Smoothed = field(default_factory=Smoothed)
+    """Bytes a second of tunnels that carried much."""
     attempts: int = 0
     failures: int = 0
     in_a_row: int = 0

@@ -141,6 +141,30 @@ class Ledger:
                 counts.failures += 1
                 counts.last_error, counts.last_error_at = outcome.detail, now
 
+    def cut(self, tunnel: Tunnel, error: str, *, now: float) -> None:
+        """The tunnel's route failed under it: its client resumes elsewhere, which is one failover by release."""
+        self.failovers["release"] += 1
+        self.unreachable(tunnel.route or "", tunnel, error, now=now)
+
+    def unreachable(self, route: str, tunnel: Tunnel, error: str, *, now: float) -> None:
+        """A route was found dead for the tunnel's registry, by a tunnel of it or by a probe."""
+        self._health(route, tunnel).failed(error, now=now, weight=FLIGHT_WEIGHT)
+        counts = self.routes.setdefault(route, RouteCounts())
+        counts.failures += 1
+        counts.last_error, counts.last_error_at = error, now
+
+    def alive(self, route: str, tunnel: Tunnel, *, now: float) -> None:
+        """A probe reached the tunnel's registry over a route."""
+        self._health(route, tunnel).answered(None, now=now)
+
+    def carried(self, tunnel: Tunnel, rate: float, *, now: float) -> None:
+        """A tunnel that carried much did so at `rate` bytes a second."""
+        self._health(tunnel.route or "", tunnel).rate.add(rate, now=now)
+
+    def rate(self, route: str, tunnel: Tunnel) -> float | None:
+        """Bytes a second that a route is known to deliver from the tunnel's registry; None without evidence."""
+        return self._health(route, tunnel).rate.mean
+
     def end(self, tunnel: Tunnel) -> None:
         """Close a tunnel's record and add up its bytes."""
         del self.tunnels[tunnel.id]

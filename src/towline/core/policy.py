@@ -79,3 +79,27 @@ class LimitsPolicy:
     def capped(self, max_tunnels: int | None) -> LimitsPolicy:
         """These limits with no more tunnels than the process has descriptors for."""
         return self if max_tunnels is None else replace(self, tunnels=min(self.tunnels, max_tunnels))
+
+
+@dataclass(frozen=True, slots=True)
+class StallPolicy:
+    """When a tunnel that relays is suspected, and when it is released. Seconds of silence, unless said otherwise.
+
+    A tunnel is silent while nothing moves on it and nothing is queued toward its client (core/stall.py).
+    """
+
+    suspect_after: float = 2.0
+    """In the middle of an answer, or while a request waits for one: then a probe is asked for."""
+    stuck_after: float = 8.0
+    """In the middle of an answer over a route that is alive: then this connection alone is stuck (clients.md E: 10 to
+    12 s without a probe; CRI-O 1.30 cancels the pull at 10 s)."""
+    stuck_api_after: float = 20.0
+    """The same at api and auth hosts: dockerd's classic store does not repeat their requests (clients.md 0 fact 6)."""
+    dead_api_after: float = 10.0
+    """While a request waits for its answer over a dead route: not every client repeats it (clients.md A.7)."""
+    trickle_rate: float = 20_000.0
+    """Bytes a second below which an answer trickles: an hour for 72 MB (containerd#11650 tells of such hours)."""
+    trickle_window: float = 20.0
+    """Seconds over which that rate is taken (clients.md E: 20 to 30 s)."""
+    trickle_factor: float = 4.0
+    """How many times faster another route has to be for a trickle to be worth a release; our choice."""

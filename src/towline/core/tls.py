@@ -3,12 +3,14 @@
 TLS is never opened. These are the few plaintext facts on which failover turns (RFC 8446 sections 4.1.2, 5.1, 6.1):
 
     read_flight    are the client's first bytes a whole ClientHello, and may it be sent again?
+    offers_http2   does it offer HTTP/2: several layers on one tunnel?
     judge_answer   do the server's first bytes look like a TLS server's, or like a block page?
     ended_cleanly  were the last bytes an alert record, that is: an end, and not a cut?
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum, auto
 
 HEADER = 5  # octets of a record header: type, version (2), length (2)
@@ -17,6 +19,7 @@ CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23
 CLIENT_HELLO, SERVER_HELLO = 1, 2
 FATAL = 2
 EARLY_DATA = 42  # extension type (RFC 8446 4.2.10)
+ALPN = 16  # extension type (RFC 7301 3.1)
 
 # A TLS 1.3 alert is an application data record of 2 (alert) + 1 (content type) + 16 (tag) octets.
 CLOSE_NOTIFY_13 = bytes((APPLICATION_DATA, 3, 3, 0, 19))
@@ -66,6 +69,14 @@ def read_flight(data: bytes) -> Flight:
             break
     # Anything past the hello (0-RTT data, or what no client sends) may have been acted upon.
     return Flight.EARLY_DATA if rest or _offers_early_data(bytes(hello[4:])) else Flight.HELLO
+
+
+def offers_http2(flight: bytes) -> bool:
+    """Whether a ClientHello in one record offers HTTP/2 by ALPN (RFC 7301 3.1, RFC 9113 3.2)."""
+    try:
+        return any(kind == ALPN and b"\x02h2" in body for kind, body in _extensions(flight[HEADER + 4 :]))
+    except IndexError:
+        return False
 
 
 def judge_answer(data: bytes) -> Answer:
@@ -118,16 +129,20 @@ def _length(view: memoryview) -> int:
 def _offers_early_data(hello: bytes) -> bool:
     """Whether a ClientHello's extensions hold early_data; a hello that cannot be walked is taken for one that does."""
     try:
-        at = 2 + 32  # legacy_version, random
-        at += 1 + hello[at]  # legacy_session_id
-        at += 2 + int.from_bytes(hello[at : at + 2])  # cipher_suites
-        at += 1 + hello[at]  # legacy_compression_methods
-        end = at + 2 + int.from_bytes(hello[at : at + 2])
-        at += 2
-        while at + 4 <= min(end, len(hello)):
-            if int.from_bytes(hello[at : at + 2]) == EARLY_DATA:
-                return True
-            at += 4 + int.from_bytes(hello[at + 2 : at + 4])
+        return any(kind == EARLY_DATA for kind, _ in _extensions(hello))
     except IndexError:
         return True
-    return False
+
+
+def _extensions(hello: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and body of each extension of a ClientHello (RFC 8446 4.1.2). Raises IndexError where it ends too soon."""
+    at = 2 + 32  # legacy_version, random
+    at += 1 + hello[at]  # legacy_session_id
+    at += 2 + int.from_bytes(hello[at : at + 2])  # cipher_suites
+    at += 1 + hello[at]  # legacy_compression_methods
+    end = min(at + 2 + int.from_bytes(hello[at : at + 2]), len(hello))
+    at += 2
+    while at + 4 <= end:
+        kind, length = int.from_bytes(hello[at : at + 2]), int.from_bytes(hello[at + 2 : at + 4])
+        yield kind, hello[at + 4 : at + 4 + length]
+        at += 4 + length

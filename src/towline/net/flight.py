@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from towline.core.policy import FailoverPolicy
-from towline.core.tls import Answer, Flight, judge_answer, read_flight
+from towline.core.tls import Answer, Flight, judge_answer, offers_http2, read_flight
 from towline.errors import ClientLeft, DialError
 from towline.net.dialer import Dialed, Dialer
 from towline.net.edge import closed, dialing
@@ -43,8 +43,12 @@ class Flown:
     """Its `early` bytes belong to the client. The caller's from here on."""
     unsent: bytes
     """Client bytes that the connection has not been sent yet."""
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[Attempt, ...] = ()
     """The lines of the flight; none where nothing was raced."""
+    tls: bool = False
+    """The client began with a ClientHello: an end of its tunnel can be told from a cut."""
+    http2: bool = False
+    """It offered HTTP/2."""
 
 
 async def fly(
@@ -66,7 +70,7 @@ async def fly(
         won.dialed.close()
         raise
     if kind is not Flight.HELLO:
-        return Flown(won.route, won.dialed, flight, ())
+        return Flown(won.route, won.dialed, flight, tls=kind is Flight.EARLY_DATA, http2=offers_http2(flight))
     first = FlightDialer(dialers[won.route], flight, established=won.dialed)
     lines = {route: FlightDialer(dialer, flight) for route, dialer in dialers.items()} | {won.route: first}
     budget = policy.budget_flight if len(ranking.candidates) > 1 else policy.budget_blob
@@ -77,7 +81,7 @@ async def fly(
             answered = await unless_left(racing, departure.when_left)
     finally:
         first.close()
-    return Flown(answered.route, answered.dialed, b"", answered.attempts)
+    return Flown(answered.route, answered.dialed, b"", answered.attempts, tls=True, http2=offers_http2(flight))
 
 
 def _in_flight(ranking: Ranking, first: str) -> Ranking:

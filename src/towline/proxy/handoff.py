@@ -24,7 +24,7 @@ from mitmproxy.proxy.server import ConnectionHandler
 
 from towline.errors import ClientLeft
 from towline.proxy.layer import Asked, Inbox
-from towline.types import IPAddress, Target
+from towline.types import Address, IPAddress, Target
 
 LINGER = 2.0  # seconds that a refused client gets to read its answer and close
 MAX_TURNS = 1000  # turns of the loop in which mitmproxy's task must have used what was read; one or two are usual
@@ -47,6 +47,8 @@ class HeldClient:
         host, port = asked.client.peername[:2]
         self.ip: IPAddress = _plain_address(host)
         self.name = str(Target(str(self.ip), port))
+        listener = asked.client.sockname
+        self.ends: tuple[Address, Address] = (host, port), (listener[0], listener[1])
 
     def when_left(self, callback: Callable[[], object]) -> None:
         """Call back once if the client closes before `detach`."""

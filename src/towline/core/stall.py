@@ -1,0 +1,322 @@
+"""When to release a tunnel: a stall is told from a slow reader, a dead route from a stuck connection.
+
+One Watch for each tunnel that relays. About once a second it takes a `look` at the counters and says what to do next.
+What probes found comes in by `judged`; a look right after it loses no time.
+
+    look, judged   ->   Hold | Probe | Release
+
+A tunnel is silent while nothing moves on it and nothing is queued toward its client. What silence means depends on what
+was said last, and there is only ciphertext to tell that from:
+
+    so far                             probe at   route dead, another alive   route alive
+    64 KiB of an answer came           2 s        release                     release at 8 s (api, auth: 20 s)
+    the client sent last               2 s        release at 10 s             release at 60 s (uploads: never)
+    less came: idle, or cut early      10 s       release                     release at 60 s
+
+With no route alive: hold, and probe again. A whole answer looks like one that is stuck: releasing its idle tunnel costs
+the client nothing (clients.md 0 fact 9). An answer that trickles is released where another route is alive and known to
+be several times faster. A Release is a wish: core/releases.py knows what the client can bear.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from towline.core.policy import StallPolicy
+from towline.types import Role
+
+BULK = 65536
+"""Bytes of one answer from which on it is taken for a body that is still coming, and of one request from which on it is
+an upload. Handshakes, tokens and manifests stay below, and with them the idle tunnels that carried nothing else; no
+layer whose loss would matter does. Our choice."""
+LOST_AFTER = 60.0
+"""Seconds of silence that nothing explains any more: gateways give a server as long to answer, dockerd and containerd
+close idle tunnels after 30 s (clients.md A.7), and by then a client has had the time it needs between two releases
+(releases.py)."""
+VERDICT_LASTS = 15.0
+"""Seconds, from the beginning of its probes, for which a verdict is acted upon; our choice, as are the pauses."""
+DEAD_PAUSES = (2.0, 4.0, 8.0, 15.0)
+"""Seconds from a verdict that found the route dead to the next probe; the last repeats for as long as it takes."""
+MAX_ALIVE = 3
+"""Verdicts that may find a route alive in one silence: there is no end to the silence of an idle tunnel."""
+REST = 40.0
+"""Seconds from a verdict that found it alive to the next probe of a tunnel that goes on by fits and starts."""
+MARKS = 10
+"""Samples in a trickle's window: its rate is taken over the window and up to one part more."""
+
+
+class Cause(StrEnum):
+    """Why a tunnel is to be released."""
+
+    DEAD = "dead route"
+    STUCK = "stuck connection"
+    TRICKLE = "trickle"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What probes of one host found: over the route of a tunnel, and over the next best ones."""
+
+    here: bool
+    """The tunnel's own route is alive."""
+    elsewhere: str | None
+    """The best other route that is alive."""
+    began: float
+    """When the first of the probes began: of what happened later they may not know."""
+    rate: float | None = None
+    """Bytes a second that `elsewhere` is known to deliver; None without evidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Nothing to do."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Probe the tunnel's host over its route and the next best, and have one verdict `judged`, whatever comes of it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """End the tunnel if its client can bear it, once `replacement` is pinned for the host."""
+
+    cause: Cause
+    replacement: str
+    """A route that was found alive: the tunnel's own where the connection alone is stuck."""
+    silence: float
+    """Seconds."""
+    gain: float
+    """Seconds that the client is expected to save; infinite where nothing more would come."""
+    reason: str
+
+
+type Step = Hold | Probe | Release
+
+
+class _Patience(NamedTuple):
+    """A line of the table above: when a tunnel fell silent, and the seconds until each step."""
+
+    when: str
+    probe: float
+    dead: float
+    alive: float
+
+
+class Watch:
+    """Watches one tunnel. All times are on the caller's clock, in seconds."""
+
+    def __init__(self, route: str, role: Role, policy: StallPolicy) -> None:
+        self._route = route
+        self._role = role
+        self._policy = policy
+        self._pace = _Pace(policy.trickle_window)
+        self._inquiry = _Inquiry()
+        self._verdict: Verdict | None = None
+        self._bytes_in = self._bytes_out = 0
+        self._answer_from = 0  # bytes_in when the answer under way began
+        self._request_from = 0  # bytes_out when the request before it began
+        self._asked_from = 0  # bytes_in when a probe was last asked for
+        self._waits = False  # the client sent last: its request waits for an answer
+        self._emptied_at = -math.inf  # when nothing was queued any more; inf while something is
+        self._since = -math.inf  # when it fell silent
+
+    def judged(self, verdict: Verdict, *, now: float) -> None:
+        """Take what probes found: those asked for, or another watch's of the same host and route."""
+        self._inquiry.judged(alive=verdict.here, now=now)
+        if self._verdict is None or verdict.began >= self._verdict.began:
+            self._verdict = verdict
+
+    def look(
+        self, *, now: float, bytes_in: int, bytes_out: int, last_in: float, last_out: float, queued_in: int
+    ) -> Step:
+        """Say what to do now.
+
+        `bytes_in` and `last_in` are how many bytes came from upstream so far and when the last of them did; `bytes_out`
+        and `last_out` are the client's; `queued_in` is what the client has yet to acknowledge, in bytes.
+        """
+        self._note(now, bytes_in, bytes_out, queued_in)
+        self._waits = last_out > last_in
+        if queued_in:
+            self._emptied_at = math.inf
+            return Hold(f"{queued_in} bytes wait for the client to read them")
+        self._emptied_at = min(self._emptied_at, now)
+        since = max(last_in, last_out, self._emptied_at)
+        if since > self._since:
+            self._since = since
+            self._inquiry.silence_ended()
+        return self._moving(now) if now - since < self._policy.suspect_after else self._silent(now)
+
+    def _note(self, now: float, bytes_in: int, bytes_out: int, queued_in: int) -> None:
+        """Take in what moved since the last look."""
+        arrived = bytes_in - self._bytes_in
+        spoke = bytes_out > self._bytes_out
+        is_new_request = spoke and not self._waits
+        if spoke:
+            self._answer_from = self._bytes_in
+        if is_new_request:
+            self._request_from = self._bytes_out
+        # Some bytes are always on their way to a client that reads. A queue of more than came in a whole look is one
+        # that does not keep up: the pace is the client's then, and so it is between an answer and the next request.
+        if spoke or (queued_in and queued_in >= arrived):
+            self._pace.restart()
+        self._pace.note(now, bytes_in)
+        if is_new_request or (bytes_in - self._asked_from >= BULK and not self._is_slow()):
+            self._inquiry.end_rest()
+        self._bytes_in, self._bytes_out = bytes_in, bytes_out
+
+    @property
+    def _answer(self) -> int:
+        """Bytes of the answer so far."""
+        return 0 if self._waits else self._bytes_in - self._answer_from
+
+    def _is_slow(self) -> bool:
+        return 0 < self._pace.rate < self._policy.trickle_rate
+
+    def _moving(self, now: float) -> Step:
+        """The step for a tunnel that is not silent: its answer may trickle."""
+        is_body = self._answer >= BULK or self._role is Role.BLOB
+        if not (is_body and self._is_slow()):
+            return Hold("bytes move")
+        rate, policy = self._pace.rate, self._policy
+        what = f"{rate / 1000:.1f} kB/s over {policy.trickle_window:g} s"
+        verdict = self._fresh_verdict(now)
+        if verdict is None:
+            return self._ask(what) if self._inquiry.may_ask(now) and self._inquiry.has_rested(now) else Hold(what)
+        if verdict.elsewhere and verdict.rate and verdict.rate >= policy.trickle_factor * rate:
+            # How much is still to come is not known. As much again as has come is the guess that needs no knowledge of
+            # layers: it is too high as often as too low.
+            gain = self._answer / rate - self._answer / verdict.rate
+            reason = f"{what}, {verdict.elsewhere} does {verdict.rate / 1000:.1f} kB/s"
+            return Release(Cause.TRICKLE, verdict.elsewhere, 0.0, gain, reason)
+        return Hold(f"{what}, and no other route is alive and known to be {policy.trickle_factor:g} times faster")
+
+    def _silent(self, now: float) -> Step:
+        """The step for a tunnel that is silent."""
+        silence = now - self._since
+        patience = self._patience()
+        what = f"silent for {silence:.1f} s {patience.when}"
+        verdict = self._fresh_verdict(now)
+        if verdict is None or verdict.began < self._since:
+            return self._ask(what) if self._is_probe_due(silence, patience, now) else Hold(what)
+        if verdict.here:
+            what += f", {self._route} is alive"
+            if silence >= patience.alive:
+                reason = f"{what}: this connection alone is stuck, or idle"
+                return Release(Cause.STUCK, self._route, silence, math.inf, reason)
+            return Hold(what)
+        what += f", {self._route} is dead and {verdict.elsewhere or 'no other route'} is alive"
+        if verdict.elsewhere and silence >= patience.dead:
+            return Release(Cause.DEAD, verdict.elsewhere, silence, math.inf, what)
+        return self._ask(what) if self._inquiry.may_ask(now) else Hold(what)
+
+    def _is_probe_due(self, silence: float, patience: _Patience, now: float) -> bool:
+        """Whether there is something to be gained from a verdict.
+
+        Early, to find a dead route. Again when a living one would be reason enough for a release, if that verdict has
+        become old: the client could not bear it. A last time when it can, if only time is needed.
+        """
+        inquiry = self._inquiry
+        early = silence >= patience.probe and inquiry.alive < 1 and inquiry.has_rested(now)
+        again = silence >= patience.alive and inquiry.alive < MAX_ALIVE - 1
+        last = silence >= LOST_AFTER and inquiry.alive < MAX_ALIVE
+        return inquiry.may_ask(now) and (early or again or last)
+
+    def _patience(self) -> _Patience:
+        policy = self._policy
+        if self._waits:
+            uploads = self._bytes_out - self._request_from >= BULK
+            alive = math.inf if uploads else LOST_AFTER
+            return _Patience("with a request unanswered", policy.suspect_after, policy.dead_api_after, alive)
+        if self._answer < BULK:
+            return _Patience("after a small answer", policy.dead_api_after, policy.suspect_after, LOST_AFTER)
+        is_api = self._role in (Role.API, Role.AUTH)
+        stuck_after = policy.stuck_api_after if is_api else policy.stuck_after
+        return _Patience("after much of an answer", policy.suspect_after, policy.suspect_after, stuck_after)
+
+    def _fresh_verdict(self, now: float) -> Verdict | None:
+        verdict = self._verdict
+        return verdict if verdict and now - verdict.began <= VERDICT_LASTS else None
+
+    def _ask(self, reason: str) -> Probe:
+        self._inquiry.asked()
+        self._asked_from = self._bytes_in
+        return Probe(reason)
+
+
+class _Inquiry:
+    """When a probe may be asked for, as far as that depends on the verdicts so far."""
+
+    def __init__(self) -> None:
+        self.alive = 0
+        """Verdicts in the present silence that found the route alive."""
+        self._dead = 0
+        self._is_open = False
+        self._next_at = -math.inf
+        self._rests_until = -math.inf
+
+    def may_ask(self, now: float) -> bool:
+        """No verdict is awaited, and the pause is over that a dead route asks for."""
+        return not self._is_open and now >= self._next_at
+
+    def has_rested(self, now: float) -> bool:
+        """The tunnel was not found well just now, or has moved enough since."""
+        return now >= self._rests_until
+
+    def asked(self) -> None:
+        """A verdict is awaited from here on."""
+        self._is_open = True
+
+    def judged(self, *, alive: bool, now: float) -> None:
+        """A verdict came; one that was not awaited does not count."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        if alive:
+            self.alive, self._dead = self.alive + 1, 0
+            self._rests_until = now + REST
+        else:
+            self._next_at = now + DEAD_PAUSES[min(self._dead, len(DEAD_PAUSES) - 1)]
+            self._dead += 1
+
+    def silence_ended(self) -> None:
+        """Something moved."""
+        self.alive = self._dead = 0
+        self._next_at = -math.inf
+
+    def end_rest(self) -> None:
+        """The tunnel has earned to be suspected at once."""
+        self._rests_until = -math.inf
+
+
+class _Pace:
+    """Bytes a second over the last `window` seconds."""
+
+    def __init__(self, window: float) -> None:
+        self._window = window
+        self._marks: deque[tuple[float, int]] = deque()
+        self.rate = 0.0
+        """0 until the window is full."""
+
+    def restart(self) -> None:
+        """Measure anew from the next note on."""
+        self._marks.clear()
+
+    def note(self, now: float, total: int) -> None:
+        """`total` bytes have come until `now`."""
+        marks = self._marks
+        if not marks or now - marks[-1][0] >= self._window / MARKS:
+            marks.append((now, total))
+        while len(marks) > 1 and now - marks[1][0] >= self._window:
+            marks.popleft()
+        began, before = marks[0]
+        age = now - began
+        self.rate = (total - before) / age if age >= self._window else 0.0

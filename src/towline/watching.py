@@ -1,0 +1,263 @@
+"""Watches the tunnels that relay: releases those whose route is dead or that are stuck, and learns from those cut.
+
+The decisions are core/stall.py's (what is a stall?) and core/releases.py's (what can the client bear?). This looks at
+every relay's counters twice a second, probes (net/alive.py), asks who the client is (net/process.py), and acts:
+
+    look -> Probe    the tunnel's host over its route and the next best ones; one probe serves all tunnels that ask
+         -> Release  FIN to the client (RST for the few that want it), the route's failure in the ledger before that,
+                     so that the client, which may be back in the same millisecond, finds another route
+    a cut           (upstream reset, or FIN without close_notify in the middle of an answer) teaches the same
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from towline.core.clients import ClientKind, Identity
+from towline.core.ledger import Ledger, Tunnel
+from towline.core.policy import StallPolicy
+from towline.core.releases import Past, Releases, may_release
+from towline.core.stall import BULK, Cause, Hold, Probe, Release, Verdict, Watch
+from towline.core.tls import ended_cleanly
+from towline.errors import Refused
+from towline.net.alive import Alive, is_alive
+from towline.net.dialer import Dialer
+from towline.net.flight import Flown
+from towline.net.process import process_of
+from towline.net.relay import End, Relay
+from towline.types import Address, Ranking, Target
+
+log = structlog.get_logger("towline")
+
+LOOK_EVERY = 0.5  # seconds between two looks: the least delay that a stall's bounds in seconds are worth
+PROBE_TIME = 1.5  # seconds that a probe has: a dial and a TLS handshake, one packet of it lost (RFC 6298 2.1: 1 s)
+OTHERS = 2  # routes that are probed beside the tunnel's own
+MEASURABLE = 1 << 20  # bytes from which on a tunnel's rate says something: beyond TCP's slow start
+IDLE = 5.0  # seconds of silence after which an end is an idle connection's, and no cut
+
+_GONE = {End.UPSTREAM_RESET, End.UPSTREAM_TIMEOUT, End.UPSTREAM_ERROR}
+
+
+@dataclass(slots=True)
+class Watched:
+    """One tunnel under watch. `relay` is None until its first flight is over."""
+
+    tunnel: Tunnel
+    client: str
+    ends: tuple[Address, Address]
+    """The client's address, and ours that it connected to."""
+    past: Past
+    relay: Relay | None = None
+    watch: Watch | None = None
+    tls: bool = False
+    http2: bool = False
+    process: str | None = None
+    process_asked: bool = False
+    refusal: str = ""
+    """Why the last wish to release it was not granted; logged once."""
+
+
+@dataclass(slots=True)
+class Watching:
+    """Watches every tunnel of one Service. `close()` before the loop ends."""
+
+    ledger: Ledger
+    policy: Callable[[], StallPolicy]
+    rank: Callable[[Target], Ranking]
+    dialers: Callable[[], Mapping[str, Dialer]]
+    """These three give what the present configuration has."""
+    _releases: Releases = field(default_factory=Releases)
+    _watched: dict[int, Watched] = field(default_factory=dict)
+    _tasks: dict[tuple[str, Target], asyncio.Task[None]] = field(default_factory=dict)
+    """Probes under way, by route and target."""
+    _lookups: set[asyncio.Task[None]] = field(default_factory=set)
+    _timer: asyncio.TimerHandle | None = None
+
+    def opened(self, tunnel: Tunnel, client: str, ends: tuple[Address, Address]) -> Watched:
+        """A client asks for a tunnel: remember who, and what its layer may have been through."""
+        now = asyncio.get_running_loop().time()
+        past = self._releases.opened(client, tunnel.target.host, now=now)
+        return Watched(tunnel, client, ends, past)
+
+    def relaying(self, watched: Watched, relay: Relay, flown: Flown) -> None:
+        """The tunnel's route is pinned and its bytes begin to move: watch it from now on."""
+        tunnel = watched.tunnel
+        watched.relay, watched.tls, watched.http2 = relay, flown.tls, flown.http2
+        watched.watch = Watch(flown.route, tunnel.classification.role, self.policy())
+        self._watched[tunnel.id] = watched
+        self._look_later()
+
+    def ended(self, watched: Watched, end: End) -> None:
+        """The relay's first end, before its client knows of it (Relay's `on_end`)."""
+        now = asyncio.get_running_loop().time()
+        relay = watched.relay
+        if relay is None or end is End.RELEASED or not _is_cut(watched, relay, end, now):
+            return
+        tunnel = watched.tunnel
+        error = f"{end} after {relay.bytes_in} bytes"
+        self.ledger.cut(tunnel, error, now=now)
+        self._ended_early(watched, relay, now)
+        who = self._identity(watched)
+        log.info(
+            "cut", target=str(tunnel.target), route=tunnel.route, why=error, client=f"{watched.client} ({who.kind})"
+        )
+        if who.certain and who.kind is ClientKind.CONTAINERS_IMAGE:
+            relay.reset()
+
+    def forget(self, watched: Watched) -> None:
+        """The tunnel is over: learn its rate."""
+        self._watched.pop(watched.tunnel.id, None)
+        relay = watched.relay
+        if relay is None or relay.bytes_in < MEASURABLE or relay.first_byte_at is None:
+            return
+        if (seconds := relay.last_in - relay.first_byte_at) > 0:
+            now = asyncio.get_running_loop().time()
+            self.ledger.carried(watched.tunnel, relay.bytes_in / seconds, now=now)
+
+    def close(self) -> None:
+        """Look no more, and end what is under way."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in (*self._tasks.values(), *self._lookups):
+            task.cancel()
+
+    def _look_later(self) -> None:
+        """Look again soon, while there is anything to look at: an idle Towline wakes for nothing."""
+        if self._timer is None and self._watched:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look_at_all)
+
+    def _look_at_all(self) -> None:
+        self._timer = None
+        for watched in list(self._watched.values()):
+            self._look(watched)
+        self._look_later()
+
+    def _look(self, watched: Watched) -> None:
+        relay, watch = watched.relay, watched.watch
+        if relay is None or watch is None:
+            return
+        if relay.bytes_in >= BULK and not watched.process_asked:
+            self._ask_for_process(watched)
+        step = watch.look(
+            now=asyncio.get_running_loop().time(),
+            bytes_in=relay.bytes_in,
+            bytes_out=relay.bytes_out,
+            last_in=relay.last_in,
+            last_out=relay.last_out,
+            queued_in=relay.queued_in,
+        )
+        match step:
+            case Hold():
+                pass
+            case Probe(reason):
+                self._probe(watched, reason)
+            case Release():
+                self._release(watched, relay, step)
+
+    def _release(self, watched: Watched, relay: Relay, release: Release) -> None:
+        """End the client's side, if the client can bear it; the ledger knows of it first."""
+        now = asyncio.get_running_loop().time()
+        tunnel = watched.tunnel
+        decision = may_release(self._identity(watched), watched.past, release, moved=relay.bytes_in, now=now)
+        facts = {
+            "target": str(tunnel.target),
+            "route": tunnel.route,
+            "cause": release.cause.value,
+            "why": release.reason,
+        }
+        if not decision.allowed:
+            if decision.reason != watched.refusal:
+                log.info("held", **facts, client=watched.client, because=decision.reason)
+            watched.refusal = decision.reason
+            return
+        if release.cause is Cause.STUCK:
+            self.ledger.failovers["release"] += 1
+        else:
+            self.ledger.cut(tunnel, f"{release.cause}: {release.reason}", now=now)
+        self._ended_early(watched, relay, now)
+        client = f"{watched.client}, {decision.reason}"
+        log.warning("released", **facts, to=release.replacement, client=client, bytes_in=relay.bytes_in)
+        del self._watched[tunnel.id]
+        if decision.reset:
+            relay.reset()
+        else:
+            relay.release()
+
+    def _ended_early(self, watched: Watched, relay: Relay, now: float) -> None:
+        host = watched.tunnel.target.host
+        self._releases.ended_early(watched.client, host, watched.past, moved=relay.bytes_in, now=now)
+
+    def _identity(self, watched: Watched) -> Identity:
+        return self._releases.identify(watched.client, watched.process, http2=watched.http2)
+
+    def _probe(self, watched: Watched, reason: str) -> None:
+        """Probe for this tunnel, unless a probe of the same host over the same route is under way."""
+        key = (watched.tunnel.route or "", watched.tunnel.target)
+        if key not in self._tasks:
+            log.debug("probe", target=str(key[1]), route=key[0], why=reason)
+            task = asyncio.get_running_loop().create_task(self._find_verdict(watched), name=f"probe {key[1]}")
+            self._tasks[key] = task
+            task.add_done_callback(lambda _task: self._tasks.pop(key, None))
+
+    async def _find_verdict(self, watched: Watched) -> None:
+        """Probe a tunnel's host over its route and the next best, and judge every tunnel of that host and route by it."""
+        began = asyncio.get_running_loop().time()
+        tunnel = watched.tunnel
+        here, *others = found = await self._try_routes(watched, deadline=began + PROBE_TIME)
+        now = asyncio.get_running_loop().time()
+        for route, alive in found:
+            if alive.ok:
+                self.ledger.alive(route, tunnel, now=now)
+            elif any(other.ok for _, other in found) and route != tunnel.route:
+                self.ledger.unreachable(route, tunnel, f"probe: {alive.detail}", now=now)
+        elsewhere = next((route for route, alive in others if alive.ok), None)
+        rate = None if elsewhere is None else self.ledger.rate(elsewhere, tunnel)
+        verdict = Verdict(here=here[1].ok, elsewhere=elsewhere, began=began, rate=rate)
+        told = {route: alive.detail for route, alive in found}
+        log.info("probed", target=str(tunnel.target), route=tunnel.route, found=told)
+        for other in list(self._watched.values()):
+            same = other.tunnel.target == tunnel.target and other.tunnel.route == tunnel.route
+            if same and other.watch is not None:
+                other.watch.judged(verdict, now=now)
+                self._look(other)
+
+    async def _try_routes(self, watched: Watched, *, deadline: float) -> list[tuple[str, Alive]]:
+        """Each route probed and what was found; the tunnel's own is the first."""
+        tunnel = watched.tunnel
+        own = tunnel.route or ""
+        dialers = self.dialers()
+        try:
+            ranked = [candidate.route for candidate in self.rank(tunnel.target).candidates]
+        except Refused:  # a reload forbids the target: only its own route is left to ask about
+            ranked = []
+        routes = [own, *[route for route in ranked if route != own][:OTHERS]]
+        probes = [self._try(tunnel.target, dialers.get(route), watched, deadline=deadline) for route in routes]
+        return list(zip(routes, await asyncio.gather(*probes), strict=True))
+
+    async def _try(self, target: Target, dialer: Dialer | None, watched: Watched, *, deadline: float) -> Alive:
+        if dialer is None:
+            return Alive(ok=False, detail="removed", seconds=0.0)
+        return await is_alive(target, dialer, deadline=deadline, plain=not watched.tls)
+
+    def _ask_for_process(self, watched: Watched) -> None:
+        """Find out the client's process, beside everything else."""
+        watched.process_asked = True
+
+        async def ask() -> None:
+            watched.process = await process_of(*watched.ends)
+
+        task = asyncio.get_running_loop().create_task(ask(), name=f"process of {watched.client}")
+        self._lookups.add(task)
+        task.add_done_callback(self._lookups.discard)
+
+
+def _is_cut(watched: Watched, relay: Relay, end: End, now: float) -> bool:
+    """Whether a first end is the route's fault: it came while bytes were due, and was no ordinary end."""
+    in_use = now - relay.last_activity < IDLE
+    if end in _GONE:
+        return in_use
+    return end is End.UPSTREAM_FIN and watched.tls and in_use and not ended_cleanly(relay.tail)

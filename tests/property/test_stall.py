@@ -1,0 +1,216 @@
+"""The rules of stalls, held against any order of bytes, queues, pauses and verdicts."""
+
+from __future__ import annotations
+
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from towline.core.policy import StallPolicy
+from towline.core.stall import (
+    BULK,
+    DEAD_PAUSES,
+    MAX_ALIVE,
+    VERDICT_LASTS,
+    Cause,
+    Hold,
+    Probe,
+    Release,
+    Step,
+    Verdict,
+    Watch,
+    _Pace,
+)
+from towline.types import Role
+
+POLICY = StallPolicy()
+ROLES = st.sampled_from(Role)
+SIZES = st.sampled_from([1, 500, 5_000, BULK, 20 * BULK])
+HERE, ELSEWHERE = "vpn", "leased"
+ROUNDING = 1e-6  # seconds
+
+
+class WatchMachine(RuleBasedStateMachine):
+    """Plays a tunnel, the prober and the caller, and remembers by itself what happened when."""
+
+    @initialize(role=ROLES)
+    def begin(self, role: Role) -> None:
+        """A tunnel begins to relay."""
+        self.role = role
+        self.watch = Watch(HERE, role, POLICY)
+        self.now = 1000.0
+        self.bytes_in = self.bytes_out = self.queued_in = 0
+        self.last_in = self.last_out = self.emptied_at = self.now
+        self.asked_at: float | None = None  # when the probe was asked for that has no verdict yet
+        self.newest: Verdict | None = None
+        self.pause_until = 0.0
+        self.alive_in_a_row = 0
+
+    def moves(self) -> None:
+        """Something moves: what was found before is void."""
+        self.pause_until = 0.0
+        self.alive_in_a_row = 0
+
+    @rule(size=SIZES)
+    def upstream_sends(self, size: int) -> None:
+        """Bytes come from upstream."""
+        self.moves()
+        self.bytes_in += size
+        self.last_in = self.now
+
+    @rule(size=SIZES)
+    def client_sends(self, size: int) -> None:
+        """Bytes come from the client."""
+        self.moves()
+        self.bytes_out += size
+        self.last_out = self.now
+
+    @rule(size=st.integers(1, 10 * BULK))
+    def client_stops_reading(self, size: int) -> None:
+        """Bytes wait for the client, and a look sees it."""
+        self.queued_in = size
+        self.check(self.look())
+
+    @precondition(lambda self: self.queued_in)
+    @rule()
+    def client_reads(self) -> None:
+        """The client takes what waited."""
+        self.moves()
+        self.queued_in = 0
+        self.emptied_at = self.now
+
+    @rule(seconds=st.floats(0.1, 3.0), times=st.integers(1, 30))
+    def time_passes(self, seconds: float, times: int) -> None:
+        """The caller looks again and again, at even intervals."""
+        for _ in range(times):
+            self.now += seconds
+            self.check(self.look())
+
+    @precondition(lambda self: self.asked_at is not None)
+    @rule(
+        here=st.booleans(), elsewhere=st.booleans(), rate=st.none() | st.floats(1.0, 1e7), seconds=st.floats(0.0, 5.0)
+    )
+    def probe_ends(self, here: bool, elsewhere: bool, rate: float | None, seconds: float) -> None:
+        """The verdict comes that was asked for; what moved meanwhile was looked at before."""
+        assert self.asked_at is not None
+        self.now += seconds
+        self.check(self.look())
+        if here:
+            self.alive_in_a_row += 1
+        else:
+            self.pause_until = self.now + min(DEAD_PAUSES)
+        began, self.asked_at = self.asked_at, None
+        self.judge(Verdict(here, ELSEWHERE if elsewhere else None, began, rate))
+
+    @precondition(lambda self: self.asked_at is None)
+    @rule(here=st.booleans(), elsewhere=st.booleans(), age=st.floats(0.0, 20.0))
+    def verdict_of_another(self, here: bool, elsewhere: bool, age: float) -> None:
+        """Another watch had the same host probed over the same routes."""
+        self.judge(Verdict(here, ELSEWHERE if elsewhere else None, self.now - age))
+
+    def judge(self, verdict: Verdict) -> None:
+        """Pass a verdict on, and look at once."""
+        if self.newest is None or verdict.began >= self.newest.began:
+            self.newest = verdict
+        self.watch.judged(verdict, now=self.now)
+        self.check(self.look())
+
+    def look(self) -> Step:
+        """Look at the tunnel as it is."""
+        step = self.watch.look(
+            now=self.now,
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_out,
+            last_in=self.last_in,
+            last_out=self.last_out,
+            queued_in=self.queued_in,
+        )
+        note(f"{self.now:.2f}: {step}")
+        return step
+
+    def check(self, step: Step) -> None:
+        """Whatever is wanted is right."""
+        assert step.reason
+        if self.queued_in:
+            assert isinstance(step, Hold), "a client that does not read is never released, nor probed for"
+        elif isinstance(step, Probe):
+            self.check_probe()
+        elif isinstance(step, Release):
+            self.check_release(step)
+
+    def check_probe(self) -> None:
+        """One probe at a time, with pauses, and not for ever where the route is alive."""
+        assert self.asked_at is None
+        assert self.now >= self.pause_until - ROUNDING
+        assert self.alive_in_a_row < MAX_ALIVE
+        self.asked_at = self.now
+
+    def check_release(self, step: Release) -> None:
+        """A release has a living replacement, for all that is known, and what it is for has happened."""
+        assert self.newest is not None
+        assert self.now - self.newest.began <= VERDICT_LASTS
+        silence = self.now - max(self.last_in, self.last_out, self.emptied_at)
+        assert step.silence <= silence + ROUNDING
+        if step.cause is Cause.TRICKLE:
+            assert step.replacement == self.newest.elsewhere
+            assert self.newest.rate is not None
+            assert self.now - self.last_out >= POLICY.trickle_window - ROUNDING
+            assert self.bytes_in > 0
+            assert step.gain > 0
+            return
+        assert self.newest.began >= max(self.last_in, self.last_out), "what was found before the silence is void"
+        if step.cause is Cause.DEAD:
+            assert not self.newest.here
+            assert step.replacement == self.newest.elsewhere
+            waits = self.last_out > self.last_in
+            assert step.silence >= (POLICY.dead_api_after if waits else POLICY.suspect_after)
+        else:
+            assert self.newest.here
+            assert step.replacement == HERE
+            is_api = self.role in (Role.API, Role.AUTH)
+            assert step.silence >= (POLICY.stuck_api_after if is_api else POLICY.stuck_after)
+
+    @rule(size=SIZES, here=st.booleans(), takes=st.integers(1, 5))
+    def stalls_for_good(self, size: int, here: bool, takes: int) -> None:
+        """Whatever was before: bytes come, then none for ever while another route is alive. It is released in time."""
+        if self.queued_in:
+            self.client_reads()
+        self.now += 1.0
+        self.upstream_sends(size)
+        for _ in range(120):
+            self.now += 1.0
+            step = self.look()
+            if self.asked_at is not None and self.now - self.asked_at >= takes:
+                began, self.asked_at = self.asked_at, None
+                self.judge(Verdict(here, ELSEWHERE, began))
+                step = self.look()
+            if isinstance(step, Probe):
+                self.asked_at = self.now
+            if isinstance(step, Release):
+                return
+        raise AssertionError("it hangs for ever")
+
+
+WatchMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
+TestWatch = WatchMachine.TestCase
+
+
+@given(
+    looks=st.lists(st.tuples(st.floats(0.01, 40.0), st.integers(0, 1_000_000)), min_size=1, max_size=60),
+    window=st.floats(5.0, 60.0),
+)
+def test_pace(looks: list[tuple[float, int]], window: float) -> None:
+    """The rate is 0 until the window is full, then lies between the least and the greatest of any part of it."""
+    pace = _Pace(window)
+    pace.note(0.0, 0)
+    now, total = 0.0, 0
+    rates: list[float] = []
+    for seconds, size in looks:
+        now, total = now + seconds, total + size
+        rates.append(size / seconds)
+        pace.note(now, total)
+        assert len(pace._marks) <= 12, "memory is bounded"
+        if now < window:
+            assert pace.rate == 0
+        else:
+            assert min(rates) * 0.999 <= pace.rate <= max(rates) * 1.001
