@@ -19,16 +19,19 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="splice(2) is Li
 
 
 def test_a_pipe_carries_bytes_from_socket_to_socket() -> None:
-    """fill() and drain() move bytes and keep count of those in between."""
+    """fill(), drain() and read() move bytes and keep count of those in between."""
     source, writer = tcp_pair()
     sink, reader = tcp_pair()
     pipe = Pipe()
     with source, writer, sink, reader:
         writer.send(b"some bytes")
         assert pipe.fill(source.fileno()) == pipe.held == 10
-        assert pipe.drain(sink.fileno()) == 10
+        assert pipe.drain(sink.fileno(), 4) == 4
+        assert pipe.held == 6
+        assert pipe.read() == b" bytes"
         assert pipe.held == 0
-        assert reader.recv(100) == b"some bytes"
+        sink.send(b"thing")
+        assert reader.recv(100) == b"something"
     pipe.close()
 
 
@@ -47,7 +50,7 @@ def test_a_pipe_says_later_and_never_and_gone_as_sockets_do() -> None:
             sink.send(b"unread")
             reader.close()
             with pytest.raises(ConnectionError):
-                pipe.drain(sink.fileno())
+                pipe.drain(sink.fileno(), 4)
         assert pipe.held == 4
     pipe.close()
 

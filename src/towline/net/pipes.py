@@ -36,19 +36,19 @@ class Pipe:
             self.close()
             raise
 
-    def fill(self, source: int, size: int = PIPE_BYTES) -> int:
-        """Move at most `size` bytes of what the socket `source` has into the empty pipe; 0 when it has ended.
-
-        Raises OSError as recv does.
-        """
-        size = min(size, PIPE_BYTES)
-        moved = os.splice(source, self._write_end, size, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
+    def fill(self, source: int) -> int:
+        """Move what the socket `source` has into the empty pipe; 0 when it has ended. Raises OSError as recv does."""
+        moved = os.splice(source, self._write_end, PIPE_BYTES, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
         self.held += moved
         return moved
 
-    def drain(self, sink: int) -> int:
-        """Move what the socket `sink` accepts out of the pipe; return how much. Raises OSError as send does."""
-        moved = os.splice(self._read_end, sink, self.held, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
+    def drain(self, sink: int, size: int) -> int:
+        """Move at most `size` bytes to the socket `sink`; return how many it took. Raises OSError as send does.
+
+        The sink is told that more follows, so that the rest does not travel in a packet of its own.
+        """
+        flags = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK | os.SPLICE_F_MORE
+        moved = os.splice(self._read_end, sink, size, flags=flags)
         self.held -= moved
         return moved
 

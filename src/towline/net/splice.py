@@ -1,26 +1,25 @@
 """Carrying bytes from socket to socket without copying them (Linux).
 
 The pages that the network filled move from one socket to the other by reference: splice(2) into a borrowed pipe, and
-out of it. Bytes are copied instead where that costs nothing or says something: few ones; the last of many, since they
-tell an end from a cut (core.tls.ended_cleanly); and all, while the pool has no pipe to lend.
+out of it. Few bytes are read out of the pipe and sent, which costs no more; and so are the last of many, since they may
+be the stream's last, and tell an end from a cut (core.tls.ended_cleanly). While the pool has no pipe to lend, all are
+copied.
 
-The last ones are left to the next fill, which copies them if nothing follows. Rejected: looking for FIN before each
-fill (TCP_INFO) and copying then. A FIN that comes a moment after the bytes, as most do, was missed.
+Rejected: looking for FIN before each fill (TCP_INFO), since a FIN that comes a moment after the bytes, as most do, is
+missed; and leaving the last bytes to the next fill, which doubles the turns of a download that comes in bursts.
 """
 
 from __future__ import annotations
 
-import fcntl
 import socket
-import struct
-import termios
+from contextlib import suppress
 
 from towline.core.tls import TAIL
 from towline.net.carriers import CopyCarrier
 from towline.net.pipes import Pipe, PipePool
 
 LITTLE = 4096
-"""Bytes up to which a fill is copied: one page, no slower than splicing it."""
+"""Bytes up to which a fill is read out of its pipe: one page, no slower than splicing it on."""
 
 
 class SpliceCarrier(CopyCarrier):
@@ -30,6 +29,7 @@ class SpliceCarrier(CopyCarrier):
         super().__init__(source, sink, head)
         self._pipes = pipes
         self._pipe: Pipe | None = None
+        """The pipe that holds what is held. It always holds more than TAIL; what is left is read into memory."""
 
     @property
     def held(self) -> int:
@@ -37,26 +37,33 @@ class SpliceCarrier(CopyCarrier):
         return self._pipe.held if self._pipe else super().held
 
     def fill(self) -> int:
-        """Take from the source once: much goes into a pipe, all but its last bytes; those, and little, are copied."""
-        available = _available(self._source)
-        self._pipe = pipe = self._pipes.borrow() if available > LITTLE else None
+        """Take from the source once: much of it stays in a pipe, little is read out of it."""
+        pipe = self._pipes.borrow()
         if pipe is None:
             return super().fill()
+        self._pipe = pipe
         try:
-            taken = pipe.fill(self._source.fileno(), available - TAIL)
+            taken = pipe.fill(self._source.fileno())
         except OSError:
             self._give_pipe_back()
             raise
-        self.tail = b""
+        if taken <= LITTLE:
+            self._read_out(pipe)
+        else:
+            self.tail = b""  # until drain() has come to it
         return taken
 
     def drain(self) -> int:
-        """Give to the sink once."""
-        if self._pipe is None:
+        """Give to the sink: what the pipe holds without copying, then its last bytes."""
+        pipe = self._pipe
+        if pipe is None:
             return super().drain()
-        given = self._pipe.drain(self._sink.fileno())
-        if not self._pipe.held:
-            self._give_pipe_back()
+        given = pipe.drain(self._sink.fileno(), pipe.held - TAIL)
+        if pipe.held > TAIL:
+            return given
+        self._read_out(pipe)
+        with suppress(BlockingIOError):
+            given += super().drain()
         return given
 
     def close(self) -> None:
@@ -64,16 +71,12 @@ class SpliceCarrier(CopyCarrier):
         super().close()
         self._give_pipe_back()
 
+    def _read_out(self, pipe: Pipe) -> None:
+        """Hold in memory what the pipe holds."""
+        self._hold(pipe.read())
+        self._give_pipe_back()
+
     def _give_pipe_back(self) -> None:
         pipe, self._pipe = self._pipe, None
         if pipe is not None:
             self._pipes.give_back(pipe)
-
-
-def _available(sock: socket.socket) -> int:
-    """Bytes that can be read without waiting (tcp(7), SIOCINQ); 0 at the end, and where the kernel does not say."""
-    try:
-        (available,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)))
-    except OSError:
-        return 0
-    return int(available)
