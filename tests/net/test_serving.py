@@ -15,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.net.fake_dialer import Establish, Fail, FakeDialer, Hang
 
+from towline.core import pacing
 from towline.core.head import HeadReader, Request
 from towline.core.health import Health
 from towline.core.ledger import Ledger
@@ -48,6 +49,12 @@ async def task_factory(request: pytest.FixtureRequest) -> None:
     """Every test runs with both kinds of tasks: mitmproxy sets the eager factory."""
     if request.param == "eager tasks":
         asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds follow each other quickly."""
+    monkeypatch.setattr(pacing, "PAUSES", (0.01, 0.02))
 
 
 @pytest.fixture(autouse=True)
