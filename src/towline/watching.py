@@ -93,9 +93,12 @@ class Watching:
 
     def ended(self, watched: Watched, end: End) -> None:
         """The relay's first end, before its client knows of it (Relay's `on_end`)."""
+        if end is End.RELEASED:  # by this, or because it is to go (leaving.py): what follows says nothing of its route
+            self._watched.pop(watched.tunnel.id, None)
+            return
         now = asyncio.get_running_loop().time()
         relay = watched.relay
-        if relay is None or end is End.RELEASED or not _is_cut(watched, relay, end, now):
+        if relay is None or not _is_cut(watched, relay, end, now):
             return
         tunnel = watched.tunnel
         error = f"{end} after {relay.bytes_in} bytes"

@@ -269,6 +269,23 @@ async def test_route_that_changes(monkeypatch: pytest.MonkeyPatch, start: StartP
     fresh.close()
 
 
+async def test_released_tunnel_is_watched_no_more(
+    monkeypatch: pytest.MonkeyPatch, start: StartProxy, upstream: Upstream
+) -> None:
+    """A client that takes its time to close must not make the route that it used look dead."""
+    monkeypatch.setattr(leaving, "AFTER_RELOAD", 0.1)
+    port = free_port()
+    listen = f"'127.0.0.1:{port}'"
+    proxy = await start(configuration(upstream, OTHER, listen=listen), port)
+    tunnel = await Tunnel.through(proxy, upstream)
+    watched = proxy.service._serving.watching._watched
+    assert len(watched) == 1
+    await proxy.reload(configuration(upstream, DIRECT, listen=listen))
+    await until(lambda: not watched)
+    assert len(proxy.service.snapshot().tunnels) == 1
+    await tunnel.ends()
+
+
 async def test_bad_file_changes_nothing(start: StartProxy, upstream: Upstream) -> None:
     """Every problem is a line of the log with its place, and all goes on as before, until the file is right again."""
     port = free_port()
