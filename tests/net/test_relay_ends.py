@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from tests.net.tunnel import LIMITS, Start, Tunnel, finish, receive, receive_all, reset, send, until
@@ -319,6 +320,18 @@ async def test_a_reset_reaches_the_client_as_one(tunnel: Tunnel) -> None:
     with pytest.raises(ConnectionResetError):
         await receive_all(tunnel.client)
     assert (await tunnel.end()).first is End.RELEASED
+
+
+async def test_a_reset_at_a_clients_own_end_is_harmless(start: Start) -> None:
+    """reset() from within `on_end` when nobody is left to be reset: the tunnel ends once, by its client."""
+    relays: list[Relay] = []
+    logged: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: logged.append(context))
+    tunnel = start(on_end=lambda _end: relays[0].reset())
+    relays.append(tunnel.relay)
+    reset(tunnel.client)
+    assert (await tunnel.end()).first is End.CLIENT_RESET
+    assert not logged
 
 
 async def test_a_cut_can_be_passed_on_as_reset(start: Start) -> None:

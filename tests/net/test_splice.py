@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import NoReturn
 
 import pytest
 from tests.net.tunnel import reset, tcp_pair
@@ -28,6 +29,14 @@ class Ends:
         """Close all four."""
         for sock in (self.source, self.writer, self.sink, self.reader):
             sock.close()
+
+
+class FullSink(socket.socket):
+    """Takes what is spliced, and nothing that is sent."""
+
+    def send(self, *_: object) -> NoReturn:
+        """Refuse, for now."""
+        raise BlockingIOError
 
 
 @pytest.fixture
@@ -234,6 +243,18 @@ def test_the_last_bytes_of_many_wait_in_memory_for_a_full_sink(pool: PipePool) -
         while len(received) < len(said):
             received += reader.recv(1 << 16)
         assert received == said
+
+
+def test_a_sink_that_is_full_at_the_last_bytes_has_taken_the_others(ends: Ends, pool: PipePool) -> None:
+    """drain() tells what was spliced even where nothing more could be sent."""
+    with FullSink(fileno=ends.sink.detach()) as sink:
+        carrier = SpliceCarrier(ends.source, sink, pool)
+        ends.writer.send(bytes(LITTLE + 1))
+        carrier.fill()
+        assert carrier.drain() == LITTLE + 1 - TAIL
+        assert carrier.held == TAIL
+        with pytest.raises(BlockingIOError):
+            carrier.drain()
 
 
 def test_dropping_reads_and_holds_nothing(ends: Ends) -> None:
