@@ -24,7 +24,7 @@ from tests.addon.embedded import DEADLINE, Embed
 from towline.core.head import Request
 from towline.errors import Refused
 from towline.proxy.handoff import HeldClient
-from towline.proxy.layer import TowlineRequestHook
+from towline.proxy.layer import RequestLayer, TowlineRequestHook
 from towline.proxy.mode import BACKLOG, TowlineInstance, TowlineMode, mode_for
 
 SOMAXCONN = int(Path("/proc/sys/net/core/somaxconn").read_text()) if sys.platform == "linux" else 0
@@ -100,6 +100,48 @@ def test_handler_keeps_reading_task_and_watchdog_api() -> None:
     assert hasattr(TimeoutWatchdog, "disarm")
     assert "disarm" in ProxyConnectionHandler.handle_hook.__code__.co_names
     assert hasattr(events.Wakeup, "command") or "command" in events.Wakeup.__dataclass_fields__
+
+
+async def test_update_of_listeners_keeps_what_stays(embed: Embed) -> None:
+    """Servers.update() leaves a listener alone whose mode stays, and a failed one has its exception."""
+
+    async def serve(request: Request | Refused, client: HeldClient) -> None:
+        client.close()
+
+    proxy = await embed(serve)
+    servers = proxy.master.addons.get("proxyserver").servers
+    (instance,) = servers
+    listening = instance._servers[0]
+    taken = mode_for(("127.0.0.1", proxy.port))
+    await servers.update([instance.mode, taken])
+    first, second = servers
+    assert (first, first._servers[0], first.is_running, first.last_exception) == (instance, listening, True, None)
+    assert isinstance(second.last_exception, OSError)
+    await servers.update([instance.mode])
+    assert list(servers) == [instance]
+
+
+async def test_handler_has_its_top_layer(embed: Embed) -> None:
+    """ConnectionHandler.layer is what make_top_layer gave: a drain asks it whether a request has come."""
+
+    async def serve(request: Request | Refused, client: HeldClient) -> None:
+        client.close()
+
+    proxy = await embed(serve)
+    reader, writer = await proxy.connect()
+    connections = proxy.master.addons.get("proxyserver").connections
+    async with asyncio.timeout(DEADLINE):
+        while not connections:  # noqa: ASYNC110 - mitmproxy has no event for it
+            await asyncio.sleep(0.005)
+    (layer,) = [handler.layer for handler in connections.values()]
+    assert isinstance(layer, RequestLayer)
+    assert not layer.asked
+    writer.write(CONNECT)
+    async with asyncio.timeout(DEADLINE):
+        await reader.read()
+    assert layer.asked
+    writer.close()
+    await proxy.idle()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the backlog from Linux's struct tcp_info")
