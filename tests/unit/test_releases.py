@@ -239,6 +239,7 @@ def test_the_least_recently_used_is_forgotten() -> None:
     releases = Releases(max_entries=2)
     for client in ("a", "b"):
         releases.ended_early(client, HOST, Past(), moved=MUCH, now=0.0)
+        releases.opened(client, HOST, now=0.0)
     assert releases.opened("a", HOST, now=0.1) != Past()
     releases.ended_early("c", HOST, Past(), moved=MUCH, now=0.2)
     assert releases.opened("b", HOST, now=0.3) == Past()

@@ -14,6 +14,7 @@ from towline.core.stall import (
     BULK,
     DEAD_PAUSES,
     LOST_AFTER,
+    MARKS,
     REST,
     VERDICT_LASTS,
     Cause,
@@ -211,6 +212,28 @@ def test_a_byte_ends_the_suspicion() -> None:
     assert [type(step) for step in tunnel.looks(2.0)] == [Hold, Probe]
 
 
+def test_a_byte_ends_the_pauses() -> None:
+    """After a byte a route is asked about at once again, however often it was found dead before."""
+    tunnel = suspected()
+    for _ in DEAD_PAUSES:
+        tunnel.judge(here=False, elsewhere=None)
+        next(step for step in tunnel.looks(20.0) if isinstance(step, Probe))
+    tunnel.judge(here=False, elsewhere=None)
+    tunnel.upstream_sends(1)
+    assert [type(step) for step in tunnel.looks(POLICY.suspect_after)] == [Hold, Probe]
+    tunnel.judge(here=False, elsewhere=None)
+    assert [type(step) for step in tunnel.looks(DEAD_PAUSES[0])] == [Hold, Probe]
+
+
+def test_much_of_an_answer_ends_the_rest() -> None:
+    """A tunnel that was found well and has moved much since is suspected as soon as any other."""
+    tunnel = suspected()
+    tunnel.judge(here=True, elsewhere="leased")
+    tunnel.upstream_sends(BULK)
+    tunnel.look()
+    assert [type(step) for step in tunnel.looks(2.0)] == [Hold, Probe]
+
+
 def test_older_verdict_does_not_undo_a_newer() -> None:
     """Verdicts of several watches come in any order; the one whose probes began last counts."""
     tunnel = suspected()
@@ -224,6 +247,14 @@ def test_verdict_of_another_watch() -> None:
     tunnel = answered(MANIFEST)
     assert tunnel.rests(3.0) == []
     assert cause_of(tunnel.judge(here=False, elsewhere="leased")) is Cause.DEAD
+
+
+def test_verdicts_of_others_do_not_count() -> None:
+    """However often others find the route alive, a tunnel asks for itself when a release may follow."""
+    tunnel = answered(MANIFEST)
+    for _ in range(5):
+        tunnel.judge(here=True, elsewhere="leased")
+    assert released_after(tunnel, 100.0) == pytest.approx(LOST_AFTER + 1.0, abs=1.0)
 
 
 def test_old_verdict() -> None:
@@ -281,6 +312,7 @@ def test_upload_on_a_living_route() -> None:
 def test_upload_in_parts() -> None:
     """What is sent while the answer is awaited belongs to the same request."""
     tunnel = waiting(BULK // 2)
+    tunnel.judge(here=True, elsewhere="leased")
     tunnel.client_sends(BULK // 2)
     assert released_after(tunnel, 1000.0) is None
 
@@ -306,10 +338,8 @@ def test_idle_tunnel_costs_three_probes(size: int) -> None:
 
 def test_new_request_on_an_idle_tunnel() -> None:
     """When an idle tunnel is used again, it is suspected as soon as any other."""
-    tunnel = answered(LAYER)
-    for step in tunnel.looks(300.0):
-        if isinstance(step, Probe):
-            tunnel.judge(here=True, elsewhere="leased")
+    tunnel = suspected()
+    tunnel.judge(here=True, elsewhere="leased")
     tunnel.client_sends()
     assert [type(step) for step in tunnel.looks(2.0)] == [Hold, Probe]
 
@@ -400,6 +430,24 @@ def test_no_trickle(rate: int, faster: float | None) -> None:
 def test_trickle_to_a_client_that_reads_slowly() -> None:
     """The pace of a client that does not read is its own."""
     assert trickles(10_000, faster=1_000_000.0, queued_in=100_000) is None
+
+
+def test_samples_are_bounded() -> None:
+    """However often a tunnel is looked at, the rate of its trickle is taken from a dozen samples."""
+    tunnel = answered(BULK)
+    for _ in range(1000):
+        tunnel.now += 0.1
+        tunnel.look()
+        assert len(tunnel.watch._pace._marks) <= MARKS + 2
+
+
+def test_pace_of_a_client_that_has_caught_up() -> None:
+    """The time in which a client set the pace is not held against the route."""
+    tunnel = answered(BULK)
+    for number, _ in enumerate(tunnel.each_second(POLICY.trickle_window * 2 - 1.0)):
+        tunnel.upstream_sends(10_000)
+        tunnel.queued_in = 100_000 if number < POLICY.trickle_window else 0
+        assert isinstance(tunnel.look(), Hold)
 
 
 @pytest.mark.parametrize(("role", "released"), [(Role.BLOB, True), (Role.API, False), (Role.UNKNOWN, False)])

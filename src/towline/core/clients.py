@@ -8,8 +8,8 @@ even notice ends another's pull. Three things tell them apart, the strongest fir
     the pause before it returns          containerd none, containers/image 1.0 to 1.1 s, dockerd 5 s a failure
 
 A pause is the least that it can be: the way to the API for a fresh redirect comes on top (clients.md 0 fact 10), and a
-tunnel that is opened for another layer just then looks like a return. So a few pauses must agree; and no rule that
-spares a client is given up for what conduct tells, but for what a name tells (releases.py).
+tunnel that is opened for another layer just then looks like a return. So a few pauses must agree; and what conduct
+tells relaxes no rule of releases.py, only a name does.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ class Watch:
         """Take in what moved since the last look."""
         arrived = bytes_in - self._bytes_in
         spoke = bytes_out > self._bytes_out
-        is_new_request = spoke and not self._waits
+        is_new_request = spoke and not self._waits  # as the last look saw it
         if spoke:
             self._answer_from = self._bytes_in
         if is_new_request:
@@ -175,8 +175,8 @@ class Watch:
 
     @property
     def _answer(self) -> int:
-        """Bytes of the answer so far."""
-        return 0 if self._waits else self._bytes_in - self._answer_from
+        """Bytes that came since the client sent."""
+        return self._bytes_in - self._answer_from
 
     def _is_slow(self) -> bool:
         return 0 < self._pace.rate < self._policy.trickle_rate
@@ -281,7 +281,7 @@ class _Inquiry:
             return
         self._is_open = False
         if alive:
-            self.alive, self._dead = self.alive + 1, 0
+            self.alive += 1
             self._rests_until = now + REST
         else:
             self._next_at = now + DEAD_PAUSES[min(self._dead, len(DEAD_PAUSES) - 1)]
