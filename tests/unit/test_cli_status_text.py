@@ -8,7 +8,7 @@ from tests.web.fakes import SNAPSHOT
 
 from towline.cli.layout import COLUMNS, width
 from towline.cli.status_text import MAX_TUNNELS, status_text
-from towline.views import Snapshot
+from towline.views import ReloadView, Snapshot
 
 GOLDEN = """\
 towline 1.2.3 ready: 1 of 2 routes usable, 2 tunnels open, up 2 h
@@ -64,6 +64,15 @@ def test_many_tunnels_are_counted() -> None:
     shown = [line.split()[0] for line in text.splitlines() if line.startswith("host")]
     assert shown == [f"host{n}.example" for n in range(49, 49 - MAX_TUNNELS, -1)]
     assert "and 30 more, idle for longer" in text
+
+
+def test_reload_that_failed_is_shown() -> None:
+    """What runs is not what stands in the file: when that was tried, and the first problem; a good reload is silent."""
+    problems = ("towline.yaml:3: listn: unknown key\n  hint: did you mean listen?", "towline.yaml:9: x: y")
+    failed = replace(SNAPSHOT, reload=ReloadView(count=2, ok=False, seconds_ago=40.0, problems=problems))
+    assert plain(failed).splitlines()[2] == "reload 40 s ago changed nothing: towline.yaml:3: listn: unknown key"
+    done = replace(SNAPSHOT, reload=ReloadView(count=1, ok=True, seconds_ago=40.0, kept=("direct",)))
+    assert plain(done) == plain(SNAPSHOT)
 
 
 def test_draining_route_is_not_usable() -> None:

@@ -46,6 +46,9 @@ def _health(snapshot: Snapshot) -> Iterator[str]:
     )
     yield click.style(text, fg="green" if state == "ready" and usable else "yellow", bold=True)
     yield fit(f"listening on {', '.join(snapshot.listen)}")
+    if snapshot.reload.ok is False:
+        first = snapshot.reload.problems[0].partition("\n")[0]
+        yield click.style(fit(f"reload{_ago(snapshot.reload.seconds_ago)} changed nothing: {first}"), fg="red")
 
 
 def _is_usable(route: RouteView) -> bool:
