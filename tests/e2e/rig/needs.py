@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
-from tests.e2e.rig.process import SEARCH_PATH
+from tests.e2e.rig.process import SEARCH_PATH, environment, run_any
 
 
 def give_up(reason: str) -> None:
@@ -14,6 +15,16 @@ def give_up(reason: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(f"in CI nothing end-to-end may be skipped: {reason}")
     pytest.skip(reason)
+
+
+def require_namespaces() -> None:
+    """Give up unless this is root, on a machine that gives namespaces."""
+    if os.geteuid() != 0:
+        give_up("network namespaces, dockerd and routing marks need root")
+    require("unshare")
+    probe = run_any(["unshare", "--net", "--mount", "--pid", "--fork", "true"], env=environment(Path("/")))
+    if probe.returncode != 0:
+        give_up(f"this machine gives no namespaces: {probe.stderr.strip()}")
 
 
 def require(*programs: str) -> None:
