@@ -165,6 +165,46 @@ def test_only_route_failed() -> None:
     assert blamed(raced([Attempt("direct", 0.0, REFUSED)], None)) == set()
 
 
+def test_cut_tunnel() -> None:
+    """A route that failed under its tunnel is at fault, with the weight of a flight, and that is one failover."""
+    ledger = raced([Attempt("direct", 0.0, ESTABLISHED)], "direct")
+    tunnel = next(iter(ledger.tunnels.values()))
+    ledger.cut(tunnel, "upstream reset", now=NOW + 5)
+    assert ledger.totals().failovers == {"connect": 0, "first_flight": 0, "release": 1}
+    assert ledger.health["direct", "hub"].streak == FLIGHT_WEIGHT
+    view = ledger.route_view(RouteSpec("direct"), (), draining=False, now=NOW + 6)
+    assert (view.attempts, view.failures, view.last_error, view.last_error_seconds_ago) == (1, 1, "upstream reset", 1.0)
+
+
+def test_route_found_dead_and_alive_again() -> None:
+    """A probe that fails counts against its route without a failover; one that succeeds ends the streak."""
+    ledger = Ledger(started_at=0.0)
+    tunnel = opened(ledger)
+    ledger.unreachable("vpn", tunnel, "probe: timeout 2.0 s", now=NOW)
+    assert (ledger.health["vpn", "hub"].streak, ledger.routes["vpn"].failures) == (FLIGHT_WEIGHT, 1)
+    assert ledger.totals().failovers["release"] == 0
+    ledger.alive("vpn", tunnel, now=NOW + 1)
+    assert ledger.health["vpn", "hub"].streak == 0
+
+
+def test_rates() -> None:
+    """What a tunnel carried a second is known for its route and registry, and for no other."""
+    ledger = raced([Attempt("direct", 0.0, ESTABLISHED)], "direct")
+    tunnel = next(iter(ledger.tunnels.values()))
+    assert ledger.rate("direct", tunnel) is None
+    ledger.carried(tunnel, 5e6, now=NOW)
+    assert ledger.rate("direct", tunnel) == 5e6
+    assert ledger.rate("vpn", tunnel) is None
+
+
+def test_forget() -> None:
+    """Health of routes that mean something else now is forgotten; of the others, and the sums, it is not."""
+    ledger = raced([Attempt("direct", 0.0, REFUSED), Attempt("vpn", 0.1, ESTABLISHED)], "vpn")
+    ledger.forget({"direct"})
+    assert set(ledger.health) == {("vpn", "hub")}
+    assert ledger.routes["direct"].failures == 1
+
+
 def test_nothing_was_tried() -> None:
     """A race without attempts teaches nothing."""
     ledger = raced([], None)
