@@ -8,7 +8,7 @@ How ends travel:
 1. FIN goes through, after every byte before it, in each direction on its own. A half-closed tunnel in which nothing
    moves and nothing is queued for `half_closed` seconds is ended.
 2. An upstream that is gone (RST, timeout, broken TLS) or given up (release()) reaches the client as FIN, after
-   everything that could be read. Never as RST: containerd resumes a pull after FIN alone (clients.md 0, fact 2).
+   everything that could be read. As RST by reset() alone: containerd resumes only after FIN (clients.md 0, fact 2).
 3. close() with unread bytes sends RST and forgets what was queued (RFC 1122 4.2.2.13). So after the FIN of rule 2 the
    client's bytes are read and dropped, until its own FIN, or until it has had everything for `linger` seconds.
 4. A client that is gone takes the upstream with it at once. One that does not read is not gone: the tunnel waits for it
