@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,8 +14,8 @@ import pytest
 from tests.e2e.rig.certificates import Authority
 from tests.e2e.rig.clients import ContainerClient, Containerd, Docker, Podman, Skopeo
 from tests.e2e.rig.image import Image, make_image
-from tests.e2e.rig.needs import give_up, require
-from tests.e2e.rig.process import environment, run, run_any
+from tests.e2e.rig.needs import require, require_namespaces
+from tests.e2e.rig.process import environment, run
 from tests.e2e.rig.registry import Registry
 from tests.e2e.rig.routes import Witnesses, lay_out
 from tests.e2e.rig.towline import PROXY_URL, StartTowline, Towline
@@ -25,7 +24,7 @@ from tests.e2e.rig.world import PROXY_PASSWORD, World
 
 NEEDED_BY_ALL = (
     "ip", "nft", "nsenter", "unshare", "tc", "sysctl", "openssl",
-    "docker-registry", "nginx", "squid", "tinyproxy", "danted", "microsocks",
+    "docker-registry", "nginx", "squid", "tinyproxy", "microsocks",
 )  # fmt: skip
 CLIENTS: dict[str, tuple[type[ContainerClient], tuple[str, ...]]] = {
     "docker": (Docker, ("dockerd", "docker", "containerd")),
@@ -47,12 +46,8 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def world(folder: Path) -> Iterator[World]:
     """The two sides and their links."""
-    if os.geteuid() != 0:
-        give_up("network namespaces, dockerd and routing marks need root")
+    require_namespaces()
     require(*NEEDED_BY_ALL)
-    probe = run_any(["unshare", "--net", "--mount", "--pid", "--fork", "true"], env=environment(folder))
-    if probe.returncode != 0:
-        give_up(f"this machine gives no namespaces: {probe.stderr.strip()}")
     hashed = run(["openssl", "passwd", "-6", "-stdin"], env=environment(folder), stdin=PROXY_PASSWORD).strip()
     with closing(World(folder, hashed)) as made:
         yield made

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from tests.e2e.rig.certificates import Authority
-from tests.e2e.rig.process import Daemon, run, undone_on_failure
+from tests.e2e.rig.process import SEARCH_PATH, Daemon, run, undone_on_failure
 from tests.e2e.rig.world import PROXY, PROXY_PASSWORD, PROXY_USER, World
 
 PROXY_HOST = "proxy.corp.test"
@@ -72,6 +73,10 @@ socks pass {{
 """
 
 
+HAS_DANTE = shutil.which("danted", path=SEARCH_PATH) is not None
+"""Debian 13 has no dante-server; microsocks speaks SOCKS5 there alone."""
+
+
 class Upstreams:
     """All five proxies, up once made; `witnesses` gives for each how many connections its own log shows."""
 
@@ -84,7 +89,8 @@ class Upstreams:
         with undone_on_failure(self._owned):
             self._start_squid()
             self._start_tinyproxy()
-            self._start_dante()
+            if HAS_DANTE:
+                self._start_dante()
             self._start_microsocks()
 
     def _start(self, port: int, program: str, *argv: str) -> Daemon:
