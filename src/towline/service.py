@@ -158,7 +158,7 @@ class Service:
             return None
         except ListenError as error:
             message, _, hint = str(error).partition("\nhint: ")
-            self._not_reloaded([Problem(self._config.path or "default", "listen", message, hint)])
+            self._not_reloaded([Problem(config.path or "default", "listen", message, hint)])
             return None
         self._removed |= {spec.name: spec for spec in self._config.routes if spec.name in changes.removed}
         self._config, self._deciding, self._listening = config, deciding, tuple(listening)

@@ -1,8 +1,9 @@
-"""A restart under a socket that outlives it: two processes, one after the other, and nobody is refused."""
+"""The command under a service manager: sockets that outlive a restart, and news of how it fares."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -42,12 +43,14 @@ async def upstream() -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-async def start(held: socket.socket, config: Path) -> Process:
-    """`towline run` on the held socket."""
+async def start(held: socket.socket, config: Path, **environ: str) -> Process:
+    """`towline run` on the held socket, with this in its environment beside what the test has."""
     descriptor = held.fileno()
     argv = ("-c", PASS_ON, str(descriptor), "run", "-c", str(config))
     with config.with_suffix(".log").open("ab") as log:
-        return await asyncio.create_subprocess_exec(sys.executable, *argv, pass_fds=(descriptor,), stderr=log)
+        return await asyncio.create_subprocess_exec(
+            sys.executable, *argv, env=os.environ | environ, pass_fds=(descriptor,), stderr=log
+        )
 
 
 async def ask(port: int, upstream: int) -> float:
@@ -102,3 +105,36 @@ async def test_no_connection_is_refused_during_a_restart(tmp_path: Path, upstrea
     assert second
     assert second.returncode == 0
     assert config.with_suffix(".log").read_text() == "", "no warning, no error"
+
+
+async def test_service_manager_is_told(tmp_path: Path) -> None:
+    """READY=1 when it listens, RELOADING=1 and READY=1 again at a reload, good or bad, STOPPING=1 at SIGTERM."""
+    loop = asyncio.get_running_loop()
+    config = tmp_path / "towline.yaml"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as held,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+    ):
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        config.write_text(f"listen: ['127.0.0.1:{held.getsockname()[1]}']\nadmin: null\n")
+        process = await start(held, config, NOTIFY_SOCKET=str(tmp_path / "notify"))
+
+        async def told() -> str:
+            return (await loop.sock_recv(manager, 4096)).decode().partition("\n")[0]
+
+        try:
+            async with asyncio.timeout(WHOLE):
+                assert await told() == "READY=1"
+                for text in (config.read_text(), "listn: []"):
+                    config.write_text(text)
+                    process.send_signal(signal.SIGHUP)
+                    assert [await told(), await told()] == ["RELOADING=1", "READY=1"]
+                process.send_signal(signal.SIGTERM)
+                assert await told() == "STOPPING=1"
+                assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    assert '"event": "not_reloaded"' in config.with_suffix(".log").read_text()

@@ -45,10 +45,12 @@ async def serve(config: Config, passed: Mapping[Address, socket.socket], *, load
 
         async def reload() -> None:
             supervisor.reloading()
-            adopted = await service.reload(lambda: _listening_on(passed, load()), master.listen_on)
-            if adopted is not None:
-                configure(adopted.log)
-            supervisor.ready()
+            try:
+                adopted = await service.reload(lambda: _listening_on(passed, load()), master.listen_on)
+                if adopted is not None:
+                    configure(adopted.log)
+            finally:
+                supervisor.ready()
 
         await master.serve(reload)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def _await_reload(address: Address, before: int) -> ReloadView:
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         time.sleep(POLL)
-        answer: Mapping[str, Any] = ask(address, "/api/v1/status")
+        answer = ask(address, "/api/v1/status")
         with reading(address):
             done = parse_reload(answer["reload"])
         if done.count > before:
