@@ -8,6 +8,7 @@ collected as a Problem.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import resources
 from typing import Annotated
 
@@ -34,6 +35,7 @@ _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 _ENTRIES = TypeAdapter(dict[_Name, _Entry])
 
 
+@cache  # part of the package: it does not change, and a reload need not stop the tunnels for its 25 ms
 def load_catalogue() -> Catalogue:
     """The built-in catalogue. Raises ValueError where the packaged file is damaged."""
     return parse_catalogue(resources.files("towline").joinpath(_FILE).read_text(encoding="utf-8"))
