@@ -177,13 +177,12 @@ class Watching:
                 log.info("held", **facts, client=watched.client, because=decision.reason)
             watched.refusal = decision.reason
             return
-        if release.cause is Cause.STUCK:
-            self.ledger.failovers["release"] += 1
-        else:
+        if release.cause is not Cause.STUCK:  # its route is alive; and most that seem stuck have finished and idle
             self.ledger.cut(tunnel, f"{release.cause}: {release.reason}", now=now)
         self._ended_early(watched, relay, now)
         client = f"{watched.client}, {decision.reason}"
-        log.warning("released", **facts, to=release.replacement, client=client, bytes_in=relay.bytes_in)
+        tell = log.info if release.cause is Cause.STUCK else log.warning
+        tell("released", **facts, to=release.replacement, client=client, bytes_in=relay.bytes_in)
         del self._watched[tunnel.id]
         if decision.reset:
             relay.reset()
@@ -209,6 +208,15 @@ class Watching:
     async def _find_verdict(self, watched: Watched) -> None:
         """Probe a tunnel's host over its route and the next best, and judge every tunnel of that host and route by it."""
         began = asyncio.get_running_loop().time()
+        verdict = Verdict(here=False, elsewhere=None, began=began)  # of a probe that crashed: hold, and ask again
+        try:
+            verdict = await self._verdict(watched, began)
+        except Exception:
+            log.exception("probe_crashed", target=str(watched.tunnel.target), route=watched.tunnel.route)
+        self._judge(watched.tunnel, verdict)
+
+    async def _verdict(self, watched: Watched, began: float) -> Verdict:
+        """What probes find; the ledger learns it as well."""
         tunnel = watched.tunnel
         here, *others = found = await self._try_routes(watched, deadline=began + PROBE_TIME)
         now = asyncio.get_running_loop().time()
@@ -219,9 +227,13 @@ class Watching:
                 self.ledger.unreachable(route, tunnel, f"probe: {alive.detail}", now=now)
         elsewhere = next((route for route, alive in others if alive.ok), None)
         rate = None if elsewhere is None else self.ledger.rate(elsewhere, tunnel)
-        verdict = Verdict(here=here[1].ok, elsewhere=elsewhere, began=began, rate=rate)
         told = {route: alive.detail for route, alive in found}
         log.info("probed", target=str(tunnel.target), route=tunnel.route, found=told)
+        return Verdict(here=here[1].ok, elsewhere=elsewhere, began=began, rate=rate)
+
+    def _judge(self, tunnel: Tunnel, verdict: Verdict) -> None:
+        """Judge every tunnel to the same host over the same route by it, and look at once what follows."""
+        now = asyncio.get_running_loop().time()
         for other in list(self._watched.values()):
             same = other.tunnel.target == tunnel.target and other.tunnel.route == tunnel.route
             if same and other.watch is not None:

@@ -1,0 +1,262 @@
+"""The watch over relaying tunnels: what it looks at, learns before the client can be back, and releases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+from structlog.testing import capture_logs
+from tests.net.fake_dialer import FakeDialer
+
+from towline import watching as module
+from towline.core.ledger import Ledger
+from towline.core.policy import StallPolicy
+from towline.core.stall import BULK
+from towline.core.tls import CLOSE_NOTIFY_13
+from towline.net.alive import Alive
+from towline.net.dialer import Dialed, Dialer
+from towline.net.flight import Flown
+from towline.net.relay import End, Relay
+from towline.types import Candidate, Classification, Ranking, Role, Target
+from towline.watching import IDLE, MEASURABLE, Watched, Watching
+
+TARGET = Target("blobs.test", 443)
+BLOB = Classification("hub", Role.BLOB, "blobs.test", "blob host of hub")
+ENDS = (("127.0.0.1", 50000), ("127.0.0.1", 3128))
+DEADLINE = 5.0  # seconds within which anything here must have happened
+
+
+@dataclass
+class FakeRelay:
+    """The counters of a relay, and what was asked of it."""
+
+    bytes_in: int = 4 * MEASURABLE
+    bytes_out: int = 600
+    last_in: float = 0.0
+    last_out: float = 0.0
+    first_byte_at: float | None = 0.0
+    queued_in: int = 0
+    tail: bytes = b"cut in the middle"
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    was_reset: bool = False
+
+    @property
+    def last_activity(self) -> float:
+        return max(self.last_in, self.last_out)
+
+    def release(self) -> None:
+        self.released.set()
+
+    def reset(self) -> None:
+        self.was_reset = True
+
+
+class World:
+    """A Watching over two routes, of which the test says what is alive."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger(started_at=0.0)
+        self.alive: dict[str, bool] = {"direct": True, "vpn": True}
+        self.probed: list[str] = []
+        self.dialers: dict[str, FakeDialer] = {route: FakeDialer() for route in self.alive}
+        self.watching = Watching(
+            self.ledger,
+            policy=lambda: StallPolicy(suspect_after=0.02, stuck_after=0.3),
+            rank=lambda target: Ranking(target, BLOB, tuple(Candidate(route, 0.1, "", 0.25) for route in self.alive)),
+            dialers=lambda: cast("Mapping[str, Dialer]", self.dialers),
+        )
+
+    async def is_alive(self, target: Target, dialer: Dialer, *, deadline: float, plain: bool) -> Alive:
+        """What net/alive.py would find."""
+        route = next(name for name, known in self.dialers.items() if known is dialer)
+        self.probed.append(route)
+        return Alive(ok=self.alive[route], detail="as the test says", seconds=0.0)
+
+    def open(self, relay: FakeRelay, *, tls: bool = True, client: str = "192.0.2.1") -> Watched:
+        """A tunnel over `direct` whose bytes last moved now."""
+        now = asyncio.get_running_loop().time()
+        relay.last_in = relay.last_in or now
+        tunnel = self.ledger.open(TARGET, f"{client}:50000", BLOB, now=now)
+        tunnel.route = "direct"
+        watched = self.watching.opened(tunnel, client, ENDS)
+        flown = Flown("direct", cast("Dialed", None), b"", tls=tls)
+        self.watching.relaying(watched, cast("Relay", relay), flown)
+        return watched
+
+    def streak(self, route: str) -> int:
+        """What has failed over a route."""
+        health = self.ledger.health.get((route, "hub"))
+        return 0 if health is None else health.streak
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """Looks come often, probes and processes are the test's."""
+    world = World()
+
+    async def nobody(*_: object) -> str | None:
+        return None
+
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(module, "is_alive", world.is_alive)
+    monkeypatch.setattr(module, "process_of", nobody)
+    yield world
+    world.watching.close()
+
+
+@pytest.mark.parametrize("end", [End.UPSTREAM_RESET, End.UPSTREAM_TIMEOUT, End.UPSTREAM_ERROR, End.UPSTREAM_FIN])
+async def test_cut_teaches_at_once(world: World, end: End) -> None:
+    """In the middle of an answer each of these is the route's failure, known before the client can be back."""
+    watched = world.open(FakeRelay())
+    world.watching.ended(watched, end)
+    assert world.streak("direct") > 0
+    assert world.ledger.totals().failovers["release"] == 1
+    assert world.ledger.routes["direct"].last_error == f"{end} after {4 * MEASURABLE} bytes"
+
+
+async def test_ordinary_ends_teach_nothing(world: World) -> None:
+    """close_notify, a FIN without TLS, the client's own end, our release, and an idle connection's end are no cuts."""
+    close_notify = CLOSE_NOTIFY_13 + bytes(19)
+    now = asyncio.get_running_loop().time()
+    world.watching.ended(world.open(FakeRelay(tail=close_notify)), End.UPSTREAM_FIN)
+    world.watching.ended(world.open(FakeRelay(), tls=False), End.UPSTREAM_FIN)
+    world.watching.ended(world.open(FakeRelay()), End.CLIENT_RESET)
+    world.watching.ended(world.open(FakeRelay()), End.RELEASED)
+    world.watching.ended(world.open(FakeRelay(last_in=now - 2 * IDLE)), End.UPSTREAM_RESET)
+    assert world.streak("direct") == 0
+    assert world.ledger.totals().failovers["release"] == 0
+
+
+async def test_cut_is_passed_on_as_reset_to_those_who_want_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A local podman gets RST in place of FIN (clients.md A.8); everybody else keeps the FIN."""
+    asked = asyncio.Event()
+
+    async def podman(*ends: object) -> str | None:
+        asked.set()
+        return "podman"
+
+    monkeypatch.setattr(module, "process_of", podman)
+    relay = FakeRelay(queued_in=1)  # it reads slowly: no silence to act upon
+    watched = world.open(relay, client="127.0.0.1")
+    async with asyncio.timeout(DEADLINE):
+        await asked.wait()
+    await asyncio.sleep(0)
+    world.watching.ended(watched, End.UPSTREAM_RESET)
+    assert relay.was_reset
+
+
+async def test_dead_route_is_released(world: World) -> None:
+    """Silence, a probe that finds the route dead and another alive: released, and the ledger knew before."""
+    world.alive["direct"] = False
+    relay = FakeRelay()
+    with capture_logs() as logs:
+        watched = world.open(relay)
+        async with asyncio.timeout(DEADLINE):
+            await relay.released.wait()
+    assert world.probed == ["direct", "vpn"]
+    assert world.streak("direct") > 0
+    (line,) = [line for line in logs if line["event"] == "released"]
+    assert (line["cause"], line["route"], line["to"]) == ("dead route", "direct", "vpn")
+    world.watching.ended(watched, End.RELEASED)
+    assert world.ledger.totals().failovers["release"] == 1
+
+
+async def test_stuck_connection_is_released_over_a_route_that_is_alive(world: World) -> None:
+    """Its route is not blamed: the client may come back over it."""
+    relay = FakeRelay()
+    world.open(relay)
+    async with asyncio.timeout(DEADLINE):
+        await relay.released.wait()
+    assert world.streak("direct") == 0
+    assert world.ledger.totals().failovers["release"] == 0, "it may just as well have been idle"
+
+
+async def test_probe_that_crashes_holds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug in a probe is shown, the tunnel kept, and another probe asked for later."""
+
+    async def crashes(*_: object, **__: object) -> Alive:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(module, "is_alive", crashes)
+    relay = FakeRelay()
+    with capture_logs() as logs:
+        world.open(relay)
+        async with asyncio.timeout(DEADLINE):
+            while not any(line["event"] == "probe_crashed" for line in logs):  # noqa: ASYNC110 - a log has no event
+                await asyncio.sleep(0.005)
+    assert not relay.released.is_set()
+
+
+async def test_nothing_alive_is_held(world: World) -> None:
+    """Where no route answers the tunnel is kept, and every route's state with it."""
+    world.alive = {"direct": False, "vpn": False}
+    relay = FakeRelay()
+    with capture_logs() as logs:
+        world.open(relay)
+        async with asyncio.timeout(DEADLINE):
+            while not any(line["event"] == "probed" for line in logs):  # noqa: ASYNC110 - a log has no event
+                await asyncio.sleep(0.005)
+    assert not relay.released.is_set()
+    assert (world.streak("direct"), world.streak("vpn")) == (0, 0)
+
+
+async def test_client_that_does_not_read_is_left_alone(world: World) -> None:
+    """While bytes wait for the client nothing is asked and nothing is released."""
+    world.alive["direct"] = False
+    relay = FakeRelay(queued_in=1000)
+    world.open(relay)
+    for _ in range(10):
+        await asyncio.sleep(0.01)
+    assert world.probed == []
+    assert not relay.released.is_set()
+
+
+async def test_one_probe_serves_all_tunnels_of_a_host(world: World) -> None:
+    """Six layers of one pull: one probe of each route, and all six are released."""
+    world.alive["direct"] = False
+    relays = [FakeRelay() for _ in range(6)]
+    for relay in relays:
+        world.open(relay)
+    async with asyncio.timeout(DEADLINE):
+        for relay in relays:
+            await relay.released.wait()
+    assert world.probed == ["direct", "vpn"]
+
+
+async def test_release_that_the_client_cannot_bear_is_told_once(world: World) -> None:
+    """A layer that was cut a moment ago keeps its new tunnel until it has moved enough; the log says so once."""
+    world.alive["direct"] = False
+    world.watching.ended(world.open(FakeRelay()), End.UPSTREAM_RESET)
+    relay = FakeRelay(bytes_in=BULK)
+    with capture_logs() as logs:
+        world.open(relay)
+        async with asyncio.timeout(DEADLINE):
+            while not any(line["event"] == "held" for line in logs):  # noqa: ASYNC110 - a log has no event
+                await asyncio.sleep(0.005)
+        for _ in range(10):
+            await asyncio.sleep(0.01)
+    assert not relay.released.is_set()
+    assert len([line for line in logs if line["event"] == "held" and line["because"] == logs[-1].get("because")]) <= 1
+
+
+async def test_rate_is_learned_from_tunnels_that_carried_much(world: World) -> None:
+    """Bytes over the time they took; little says nothing."""
+    now = asyncio.get_running_loop().time()
+    world.watching.forget(world.open(FakeRelay(bytes_in=MEASURABLE - 1, first_byte_at=now - 1, last_in=now)))
+    assert world.ledger.rate("direct", world.open(FakeRelay()).tunnel) is None
+    watched = world.open(FakeRelay(bytes_in=8_000_000, first_byte_at=now - 2, last_in=now))
+    world.watching.forget(watched)
+    assert world.ledger.rate("direct", watched.tunnel) == pytest.approx(4_000_000)
+
+
+async def test_nothing_to_watch_wakes_nobody(world: World) -> None:
+    """When the last tunnel is over there is no timer left."""
+    watched = world.open(FakeRelay(queued_in=1))
+    assert world.watching._timer is not None
+    world.watching.forget(watched)
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+    assert world.watching._timer is None
