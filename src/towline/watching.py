@@ -206,7 +206,7 @@ class Watching:
             task.add_done_callback(lambda _task: self._tasks.pop(key, None))
 
     async def _find_verdict(self, watched: Watched) -> None:
-        """Probe a tunnel's host over its route and the next best, and judge every tunnel of that host and route by it."""
+        """Probe a host over a tunnel's route and the next best, and judge every tunnel of that host and route by it."""
         began = asyncio.get_running_loop().time()
         verdict = Verdict(here=False, elsewhere=None, began=began)  # of a probe that crashed: hold, and ask again
         try:
