@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -218,7 +218,7 @@ class Watching:
     async def _verdict(self, watched: Watched, began: float) -> Verdict:
         """What probes find; the ledger learns it as well."""
         tunnel = watched.tunnel
-        here, *others = found = await self._try_routes(watched, deadline=began + PROBE_TIME)
+        here, *others = found = _as_clients_may_see(await self._try_routes(watched, deadline=began + PROBE_TIME))
         now = asyncio.get_running_loop().time()
         for route, alive in found:
             if alive.ok:
@@ -268,6 +268,16 @@ class Watching:
         task = asyncio.get_running_loop().create_task(ask(), name=f"process of {watched.client}")
         self._lookups.add(task)
         task.add_done_callback(self._lookups.discard)
+
+
+def _as_clients_may_see(found: list[tuple[str, Alive]]) -> list[tuple[str, Alive]]:
+    """What was found, where no route was reached but some had a certificate that is not trusted here: those are alive.
+
+    The client may know their authority (net/alive.py). Beside a route that was reached, they are not the registry.
+    """
+    if any(alive.ok for _, alive in found):
+        return found
+    return [(route, replace(alive, ok=alive.untrusted)) for route, alive in found]
 
 
 def _is_cut(watched: Watched, relay: Relay, end: End, now: float) -> bool:

@@ -232,6 +232,7 @@ async def test_an_unknown_authority_is_not_alive(authority: trustme.CA) -> None:
     """A network that issues certificates for registries by itself is told from the registry."""
     found = await direct_verdict(TlsServer(trustme.CA().issue_cert(NAME)), authority)
     assert (found.ok, found.detail) == (False, "certificate not trusted: unable to get local issuer certificate")
+    assert found.untrusted
 
 
 async def test_an_expired_certificate_is_not_alive(authority: trustme.CA) -> None:
@@ -239,6 +240,7 @@ async def test_an_expired_certificate_is_not_alive(authority: trustme.CA) -> Non
     expired = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
     found = await direct_verdict(TlsServer(authority.issue_cert(NAME, not_after=expired)), authority)
     assert (found.ok, found.detail) == (False, "certificate not trusted: certificate has expired")
+    assert found.untrusted
 
 
 NO_TLS = "no TLS on this port (http:// instead of https://?)"

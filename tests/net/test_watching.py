@@ -60,6 +60,7 @@ class World:
     def __init__(self) -> None:
         self.ledger = Ledger(started_at=0.0)
         self.alive: dict[str, bool] = {"direct": True, "vpn": True}
+        self.untrusted: set[str] = set()
         self.probed: list[str] = []
         self.dialers: dict[str, FakeDialer] = {route: FakeDialer() for route in self.alive}
         self.watching = Watching(
@@ -73,7 +74,8 @@ class World:
         """What net/alive.py would find."""
         route = next(name for name, known in self.dialers.items() if known is dialer)
         self.probed.append(route)
-        return Alive(ok=self.alive[route], detail="as the test says", seconds=0.0)
+        untrusted = route in self.untrusted
+        return Alive(ok=self.alive[route], detail="as the test says", seconds=0.0, untrusted=untrusted)
 
     def open(self, relay: FakeRelay, *, tls: bool = True, client: str = "192.0.2.1") -> Watched:
         """A tunnel over `direct` whose bytes last moved now."""
@@ -162,6 +164,29 @@ async def test_dead_route_is_released(world: World) -> None:
     assert (line["cause"], line["route"], line["to"]) == ("dead route", "direct", "vpn")
     world.watching.ended(watched, End.RELEASED)
     assert world.ledger.totals().failovers["release"] == 1
+
+
+async def test_certificates_that_only_the_client_trusts(world: World) -> None:
+    """Where none is trusted here, who answers at all is alive (Docker's certs.d)."""
+    world.alive = {"direct": False, "vpn": False}
+    world.untrusted = {"vpn"}
+    relay = FakeRelay()
+    world.open(relay)
+    async with asyncio.timeout(DEADLINE):
+        await relay.released.wait()
+    assert world.streak("direct") > 0
+
+
+async def test_certificate_that_is_not_trusted_beside_one_that_is(world: World) -> None:
+    """A forged answer is no life: where another route shows the registry itself, this one is dead."""
+    world.alive = {"direct": False, "vpn": True}
+    world.untrusted = {"direct"}
+    relay = FakeRelay()
+    with capture_logs() as logs:
+        world.open(relay)
+        async with asyncio.timeout(DEADLINE):
+            await relay.released.wait()
+    assert [line["cause"] for line in logs if line["event"] == "released"] == ["dead route"]
 
 
 async def test_stuck_connection_is_released_over_a_route_that_is_alive(world: World) -> None:
