@@ -126,6 +126,8 @@ class Serving:
         now = asyncio.get_running_loop().time
         tunnel = self.ledger.open(request.target, client.name, ranking.classification, now=now())
         watched = self.watching.opened(tunnel, str(client.ip), client.ends)
+        if watched.past.ended_at is not None:  # a client that was interrupted is back, which may have taught something
+            ranking = self.rank(request.target)
         try:
             won = await self._race(ranking, tunnel, client)
             downstream, early = await _take_over(request, client, won)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from towline.core.clients import ClientKind, Identity
+from towline.core.clients import ClientKind, Identity, kind_by_pause
 from towline.core.ledger import Ledger, Tunnel
 from towline.core.policy import StallPolicy
 from towline.core.releases import Past, Releases, may_release
@@ -37,6 +37,7 @@ LOOK_EVERY = 0.5  # seconds between two looks: the least delay that a stall's bo
 PROBE_TIME = 1.5  # seconds that a probe has: a dial and a TLS handshake, one packet of it lost (RFC 6298 2.1: 1 s)
 OTHERS = 2  # routes that are probed beside the tunnel's own
 MEASURABLE = 1 << 20  # bytes from which on a tunnel's rate says something: beyond TCP's slow start
+MAX_STUCK = 1024  # clients and targets that are remembered with the route that they were stuck on
 IDLE = 5.0  # seconds of silence after which an end is an idle connection's, and no cut
 
 _GONE = {End.UPSTREAM_RESET, End.UPSTREAM_TIMEOUT, End.UPSTREAM_ERROR}
@@ -75,13 +76,24 @@ class Watching:
     _tasks: dict[tuple[str, Target], asyncio.Task[None]] = field(default_factory=dict)
     """Probes under way, by route and target."""
     _lookups: set[asyncio.Task[None]] = field(default_factory=set)
+    _stuck: dict[tuple[str, Target], str] = field(default_factory=dict)
+    """Client and target -> the route of their last tunnel that was released as stuck."""
     _timer: asyncio.TimerHandle | None = None
 
     def opened(self, tunnel: Tunnel, client: str, ends: tuple[Address, Address]) -> Watched:
         """A client asks for a tunnel: remember who, and what its layer may have been through."""
         now = asyncio.get_running_loop().time()
         past = self._releases.opened(client, tunnel.target.host, now=now)
+        self._blame_if_back(tunnel, client, past, now)
         return Watched(tunnel, client, ends, past)
+
+    def _blame_if_back(self, tunnel: Tunnel, client: str, past: Past, now: float) -> None:
+        """A client that is back as one that was interrupted had not finished: the route it was stuck on is at fault."""
+        route = self._stuck.pop((client, tunnel.target), None)
+        if route is None or past.ended_at is None or kind_by_pause(now - past.ended_at) is ClientKind.UNKNOWN:
+            return
+        self.ledger.failovers["release"] += 1
+        self.ledger.unreachable(route, tunnel, "stood still in the middle of an answer", now=now)
 
     def relaying(self, watched: Watched, relay: Relay, flown: Flown) -> None:
         """The tunnel's route is pinned and its bytes begin to move: watch it from now on."""
@@ -177,8 +189,13 @@ class Watching:
                 log.info("held", **facts, client=watched.client, because=decision.reason)
             watched.refusal = decision.reason
             return
-        if release.cause is not Cause.STUCK:  # its route is alive; and most that seem stuck have finished and idle
+        if (
+            release.cause is Cause.STUCK
+        ):  # most that seem so have finished and idle: only a client that is back can tell
+            self._remember_stuck(watched)
+        else:
             self.ledger.cut(tunnel, f"{release.cause}: {release.reason}", now=now)
+            self._release_idle(tunnel.route, now)
         self._ended_early(watched, relay, now)
         client = f"{watched.client}, {decision.reason}"
         tell = log.info if release.cause is Cause.STUCK else log.warning
@@ -188,6 +205,25 @@ class Watching:
             relay.reset()
         else:
             relay.release()
+
+    def _remember_stuck(self, watched: Watched) -> None:
+        tunnel = watched.tunnel
+        if tunnel.route is not None:
+            self._stuck[watched.client, tunnel.target] = tunnel.route
+        while len(self._stuck) > MAX_STUCK:
+            del self._stuck[next(iter(self._stuck))]
+
+    def _release_idle(self, route: str | None, now: float) -> None:
+        """Close the idle tunnels over a route that was found dead, before a client sends its next request over one.
+
+        That costs their clients nothing (clients.md 0 fact 9), so it needs no probe of their own hosts.
+        """
+        for other in list(self._watched.values()):
+            relay, watch = other.relay, other.watch
+            idle = watch is not None and watch.is_idle and relay is not None and now - relay.last_activity >= LOOK_EVERY
+            if relay is not None and idle and other.tunnel.route == route:
+                del self._watched[other.tunnel.id]
+                relay.release()
 
     def _ended_early(self, watched: Watched, relay: Relay, now: float) -> None:
         host = watched.tunnel.target.host
@@ -229,7 +265,21 @@ class Watching:
         rate = None if elsewhere is None else self.ledger.rate(elsewhere, tunnel)
         told = {route: alive.detail for route, alive in found}
         log.info("probed", target=str(tunnel.target), route=tunnel.route, found=told)
-        return Verdict(here=here[1].ok, elsewhere=elsewhere, began=began, rate=rate)
+        together = self._stand_still_together(tunnel, now)
+        return Verdict(here=here[1].ok, elsewhere=elsewhere, began=began, rate=rate, together=together)
+
+    def _stand_still_together(self, tunnel: Tunnel, now: float) -> bool:
+        """Whether several tunnels to a host over a route are silent in or after an answer, and none of them moves."""
+        still = 0
+        for other in self._watched.values():
+            relay, watch = other.relay, other.watch
+            same = other.tunnel.target == tunnel.target and other.tunnel.route == tunnel.route
+            if not same or relay is None or watch is None or not watch.stands_still:
+                continue
+            if now - relay.last_in < self.policy().suspect_after:
+                return False
+            still += 1
+        return still > 1
 
     def _judge(self, tunnel: Tunnel, verdict: Verdict) -> None:
         """Judge every tunnel to the same host over the same route by it, and look at once what follows."""
@@ -282,7 +332,7 @@ def _as_clients_may_see(found: list[tuple[str, Alive]]) -> list[tuple[str, Alive
 
 def _is_cut(watched: Watched, relay: Relay, end: End, now: float) -> bool:
     """Whether a first end is the route's fault: it came while bytes were due, and was no ordinary end."""
-    in_use = now - relay.last_activity < IDLE
+    in_use = relay.last_out > relay.last_in or now - relay.last_activity < IDLE
     if end in _GONE:
         return in_use
     return end is End.UPSTREAM_FIN and watched.tls and in_use and not ended_cleanly(relay.tail)

@@ -10,8 +10,14 @@ was said last, and there is only ciphertext to tell that from:
 
     so far                             probe at   route dead, another alive   route alive
     64 KiB of an answer came           2 s        release                     release at 8 s (api, auth: 20 s)
-    the client sent last               2 s        release at 10 s             release at 60 s (uploads: never)
+    the client sent last               2 s        release at 10 s (1)         release at 60 s (uploads: never)
     less came: idle, or cut early      10 s       release                     release at 60 s
+
+    (1) at once where an earlier request was answered on the same connection: such a request is repeated by itself
+        (Go's net/http redials for a connection that it reuses; clients.md 0 fact 9)
+
+Several connections over one route that stand still together are not stuck each for itself: little passes, much does
+not, as through a hole for large packets. They are released as soon as another route is alive.
 
 With no route alive: hold, and probe again. A whole answer looks like one that is stuck: releasing its idle tunnel costs
 the client nothing (clients.md 0 fact 9). An answer that trickles is released where another route is alive and known to
@@ -37,6 +43,8 @@ LOST_AFTER = 60.0
 """Seconds of silence that nothing explains any more: gateways give a server as long to answer, dockerd and containerd
 close idle tunnels after 30 s (clients.md A.7), and by then a client has had the time it needs between two releases
 (releases.py)."""
+REUSED_AFTER = 3.0
+"""Seconds after a tunnel's first look from which on a new request is not its first: that follows the handshake."""
 VERDICT_LASTS = 15.0
 """Seconds, from the beginning of its probes, for which a verdict is acted upon; our choice, as are the pauses."""
 DEAD_PAUSES = (2.0, 4.0, 8.0, 15.0)
@@ -69,6 +77,8 @@ class Verdict:
     """When the first of the probes began: of what happened later they may not know."""
     rate: float | None = None
     """Bytes a second that `elsewhere` is known to deliver; None without evidence."""
+    together: bool = False
+    """Several tunnels to the host over this route are silent after much of an answer, and none of them moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +135,8 @@ class Watch:
         self._answer_from = 0  # bytes_in when the answer under way began
         self._request_from = 0  # bytes_out when the request before it began
         self._asked_from = 0  # bytes_in when a probe was last asked for
+        self._born: float | None = None  # when the first look was
+        self._asked_at = 0.0  # when the request under way began
         self._waits = False  # the client sent last: its request waits for an answer
         self._emptied_at = -math.inf  # when nothing was queued any more; inf while something is
         self._since = -math.inf  # when it fell silent
@@ -143,6 +155,7 @@ class Watch:
         `bytes_in` and `last_in` are how many bytes came from upstream so far and when the last of them did; `bytes_out`
         and `last_out` are the client's; `queued_in` is what the client has yet to acknowledge, in bytes.
         """
+        self._born = now if self._born is None else self._born
         self._note(now, bytes_in, bytes_out, queued_in)
         self._waits = last_out > last_in
         if queued_in:
@@ -164,6 +177,7 @@ class Watch:
             self._answer_from = self._bytes_in
         if is_new_request:
             self._request_from = self._bytes_out
+            self._asked_at = now
         # Some bytes are always on their way to a client that reads. A queue of more than came in a whole look is one
         # that does not keep up: the pace is the client's then, and so it is between an answer and the next request.
         if spoke or (queued_in and queued_in >= arrived):
@@ -172,6 +186,16 @@ class Watch:
         if is_new_request or (bytes_in - self._asked_from >= BULK and not self._is_slow()):
             self._inquiry.end_rest()
         self._bytes_in, self._bytes_out = bytes_in, bytes_out
+
+    @property
+    def is_idle(self) -> bool:
+        """As of the last look: nothing waits for its client, which waits for nothing, and no body is on its way."""
+        return not self._waits and self._answer < BULK and math.isfinite(self._emptied_at)
+
+    @property
+    def stands_still(self) -> bool:
+        """As of the last look: much of an answer has come, and nothing waits for its client."""
+        return self._answer >= BULK and math.isfinite(self._emptied_at)
 
     @property
     def _answer(self) -> int:
@@ -209,6 +233,9 @@ class Watch:
             return self._ask(what) if self._is_probe_due(silence, patience, now) else Hold(what)
         if verdict.here:
             what += f", {self._route} is alive"
+            if verdict.together and verdict.elsewhere and self.stands_still and silence >= patience.dead:
+                reason = f"{what} for little, but all tunnels over it stand still, and {verdict.elsewhere} is alive"
+                return Release(Cause.STUCK, verdict.elsewhere, silence, math.inf, reason)
             if silence >= patience.alive:
                 reason = f"{what}: this connection alone is stuck, or idle"
                 return Release(Cause.STUCK, self._route, silence, math.inf, reason)
@@ -235,7 +262,9 @@ class Watch:
         if self._waits:
             uploads = self._bytes_out - self._request_from >= BULK
             alive = math.inf if uploads else LOST_AFTER
-            return _Patience("with a request unanswered", policy.suspect_after, policy.dead_api_after, alive)
+            reused = self._born is not None and self._asked_at - self._born > REUSED_AFTER
+            dead = policy.suspect_after if reused else policy.dead_api_after
+            return _Patience("with a request unanswered", policy.suspect_after, dead, alive)
         if self._answer < BULK:
             return _Patience("after a small answer", policy.dead_api_after, policy.suspect_after, LOST_AFTER)
         is_api = self._role in (Role.API, Role.AUTH)
