@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -30,6 +31,15 @@ async def task_factory(request: pytest.FixtureRequest) -> None:
     """Every test runs with both kinds of tasks: mitmproxy sets the eager factory."""
     if request.param == "eager tasks":
         asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+
+
+@pytest.fixture(autouse=True)
+async def no_complaint() -> AsyncIterator[None]:
+    """No callback or task of a test fails behind its back: the loop would only log it."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    yield
+    assert complaints == []
 
 
 @pytest.fixture(autouse=True)

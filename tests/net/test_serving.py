@@ -58,6 +58,15 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+async def no_complaint() -> AsyncIterator[None]:
+    """No callback or task of a test fails behind its back: the loop would only log it."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    yield
+    assert complaints == []
+
+
+@pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     """Every test ends with as many descriptors as it began with."""
     before = descriptors()

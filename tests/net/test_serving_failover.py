@@ -15,6 +15,7 @@ from tests.net.test_serving import (
     Gate,
     client,
     finish,
+    no_complaint,
     nothing_left,
     refusal,
     serving,
@@ -30,7 +31,13 @@ from towline.core.ledger import FLIGHT_WEIGHT
 from towline.serving import ESTABLISHED
 from towline.types import Ranking, Target
 
-__all__ = ["client", "nothing_left", "short_pauses", "task_factory"]  # fixtures: every test here runs under them too
+__all__ = [
+    "client",
+    "no_complaint",
+    "nothing_left",
+    "short_pauses",
+    "task_factory",
+]  # fixtures: every test here runs under them too
 
 SERVER_HELLO = b"\x16\x03\x03\x00\x7a\x02" + bytes(121)
 
