@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from towline.core.clients import ClientKind, Identity, kind_by_pause
+from towline.core.health import Health
 from towline.core.ledger import Ledger, Tunnel
 from towline.core.policy import StallPolicy
 from towline.core.releases import Past, Releases, may_release
@@ -34,7 +35,8 @@ from towline.types import Address, Ranking, Target
 log = structlog.get_logger("towline")
 
 LOOK_EVERY = 0.5  # seconds between two looks: the least delay that a stall's bounds in seconds are worth
-PROBE_TIME = 1.5  # seconds that a probe has: a dial and a TLS handshake, one packet of it lost (RFC 6298 2.1: 1 s)
+PROBE_TIME = 1.0  # seconds that a probe has at least; a tunnel that is probed has been silent for longer already
+MAX_PROBE_TIME = 2.5  # seconds that it has at most, over a route that is usually slow
 OTHERS = 2  # routes that are probed beside the tunnel's own
 MEASURABLE = 1 << 20  # bytes from which on a tunnel's rate says something: beyond TCP's slow start
 MAX_STUCK = 1024  # clients and targets that are remembered with the route that they were stuck on
@@ -147,8 +149,9 @@ class Watching:
 
     def _look_at_all(self) -> None:
         self._timer = None
-        for watched in list(self._watched.values()):
-            self._look(watched)
+        for number, watched in list(self._watched.items()):
+            if number in self._watched:  # else another tunnel's look has released it
+                self._look(watched)
         self._look_later()
 
     def _look(self, watched: Watched) -> None:
@@ -200,7 +203,7 @@ class Watching:
         client = f"{watched.client}, {decision.reason}"
         tell = log.info if release.cause is Cause.STUCK else log.warning
         tell("released", **facts, to=release.replacement, client=client, bytes_in=relay.bytes_in)
-        del self._watched[tunnel.id]
+        self._watched.pop(tunnel.id, None)
         if decision.reset:
             relay.reset()
         else:
@@ -254,7 +257,7 @@ class Watching:
     async def _verdict(self, watched: Watched, began: float) -> Verdict:
         """What probes find; the ledger learns it as well."""
         tunnel = watched.tunnel
-        here, *others = found = _as_clients_may_see(await self._try_routes(watched, deadline=began + PROBE_TIME))
+        here, *others = found = _as_clients_may_see(await self._try_routes(watched))
         now = asyncio.get_running_loop().time()
         for route, alive in found:
             if alive.ok:
@@ -284,13 +287,13 @@ class Watching:
     def _judge(self, tunnel: Tunnel, verdict: Verdict) -> None:
         """Judge every tunnel to the same host over the same route by it, and look at once what follows."""
         now = asyncio.get_running_loop().time()
-        for other in list(self._watched.values()):
+        for number, other in list(self._watched.items()):
             same = other.tunnel.target == tunnel.target and other.tunnel.route == tunnel.route
-            if same and other.watch is not None:
+            if same and other.watch is not None and number in self._watched:
                 other.watch.judged(verdict, now=now)
                 self._look(other)
 
-    async def _try_routes(self, watched: Watched, *, deadline: float) -> list[tuple[str, Alive]]:
+    async def _try_routes(self, watched: Watched) -> list[tuple[str, Alive]]:
         """Each route probed and what was found; the tunnel's own is the first."""
         tunnel = watched.tunnel
         own = tunnel.route or ""
@@ -300,13 +303,21 @@ class Watching:
         except Refused:  # a reload forbids the target: only its own route is left to ask about
             ranked = []
         routes = [own, *[route for route in ranked if route != own][:OTHERS]]
-        probes = [self._try(tunnel.target, dialers.get(route), watched, deadline=deadline) for route in routes]
+        probes = [self._try(route, dialers.get(route), watched) for route in routes]
         return list(zip(routes, await asyncio.gather(*probes), strict=True))
 
-    async def _try(self, target: Target, dialer: Dialer | None, watched: Watched, *, deadline: float) -> Alive:
+    async def _try(self, route: str, dialer: Dialer | None, watched: Watched) -> Alive:
         if dialer is None:
             return Alive(ok=False, detail="removed", seconds=0.0)
-        return await is_alive(target, dialer, deadline=deadline, plain=not watched.tls)
+        tunnel = watched.tunnel
+        deadline = asyncio.get_running_loop().time() + self._probe_time(route, tunnel)
+        return await is_alive(tunnel.target, dialer, deadline=deadline, plain=not watched.tls)
+
+    def _probe_time(self, route: str, tunnel: Tunnel) -> float:
+        """Seconds for a probe: twice what dial and answer usually take over this route, within bounds."""
+        health = self.ledger.health.get((route, tunnel.classification.registry)) or Health()
+        usual = (health.dial.usual() or 0.0) + (health.answer.usual() or 0.0)
+        return min(max(2 * usual, PROBE_TIME), MAX_PROBE_TIME)
 
     def _ask_for_process(self, watched: Watched) -> None:
         """Find out the client's process, beside everything else."""

@@ -251,6 +251,38 @@ async def test_one_probe_serves_all_tunnels_of_a_host(world: World) -> None:
     assert world.probed == ["direct", "vpn"]
 
 
+async def test_idle_tunnels_go_with_a_dead_route(world: World) -> None:
+    """Before the client is back, its idle tunnels to other hosts over the dead route are closed; live ones stay."""
+    now = asyncio.get_running_loop().time()
+    idle = FakeRelay(bytes_in=5000, last_in=now - 1, last_out=now - 1.1)
+    waiting = FakeRelay(bytes_in=5000, last_in=now - 1, last_out=now - 0.5)
+    world.open(idle)
+    world.open(waiting)
+    for _ in range(3):
+        await asyncio.sleep(0.01)
+    world.alive["direct"] = False
+    stalled = FakeRelay()
+    world.open(stalled)
+    async with asyncio.timeout(DEADLINE):
+        await stalled.released.wait()
+        await idle.released.wait()
+    assert not waiting.released.is_set()
+
+
+async def test_client_that_is_back_tells_that_it_was_stuck(world: World) -> None:
+    """A stuck tunnel blames nobody until its client returns as one that was interrupted does; then its route is."""
+    relay = FakeRelay()
+    world.open(relay)
+    async with asyncio.timeout(DEADLINE):
+        await relay.released.wait()
+    assert world.streak("direct") == 0
+    world.open(FakeRelay(queued_in=1))
+    assert world.streak("direct") > 0
+    assert world.ledger.totals().failovers["release"] == 1
+    world.open(FakeRelay(queued_in=1))
+    assert world.ledger.totals().failovers["release"] == 1, "once is enough"
+
+
 async def test_release_that_the_client_cannot_bear_is_told_once(world: World) -> None:
     """A layer that was cut a moment ago keeps its new tunnel until it has moved enough; the log says so once."""
     world.alive["direct"] = False

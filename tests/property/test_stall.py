@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, note, settings
+from hypothesis import note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -10,7 +10,9 @@ from towline.core.policy import StallPolicy
 from towline.core.stall import (
     BULK,
     DEAD_PAUSES,
+    HANDSHAKE_END,
     MAX_ALIVE,
+    REUSED_AFTER,
     VERDICT_LASTS,
     Cause,
     Hold,
@@ -19,7 +21,6 @@ from towline.core.stall import (
     Step,
     Verdict,
     Watch,
-    _Pace,
 )
 from towline.types import Role
 
@@ -45,6 +46,10 @@ class WatchMachine(RuleBasedStateMachine):
         self.newest: Verdict | None = None
         self.pause_until = 0.0
         self.alive_in_a_row = 0
+        self.born: float | None = None  # when the first look was
+        self.request_at = self.now  # when a look first saw the request that waits, or waited last
+        self.seen_out = HANDSHAKE_END
+        self.waited = False
 
     def moves(self) -> None:
         """Something moves: what was found before is void."""
@@ -88,9 +93,13 @@ class WatchMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.asked_at is not None)
     @rule(
-        here=st.booleans(), elsewhere=st.booleans(), rate=st.none() | st.floats(1.0, 1e7), seconds=st.floats(0.0, 5.0)
+        here=st.booleans(),
+        elsewhere=st.booleans(),
+        rate=st.none() | st.floats(1.0, 1e7),
+        seconds=st.floats(0.0, 5.0),
+        together=st.booleans(),
     )
-    def probe_ends(self, here: bool, elsewhere: bool, rate: float | None, seconds: float) -> None:
+    def probe_ends(self, here: bool, elsewhere: bool, rate: float | None, seconds: float, together: bool) -> None:
         """The verdict comes that was asked for; what moved meanwhile was looked at before."""
         assert self.asked_at is not None
         self.now += seconds
@@ -100,7 +109,7 @@ class WatchMachine(RuleBasedStateMachine):
         else:
             self.pause_until = self.now + min(DEAD_PAUSES)
         began, self.asked_at = self.asked_at, None
-        self.judge(Verdict(here, ELSEWHERE if elsewhere else None, began, rate))
+        self.judge(Verdict(here, ELSEWHERE if elsewhere else None, began, rate, together))
 
     @precondition(lambda self: self.asked_at is None)
     @rule(here=st.booleans(), elsewhere=st.booleans(), age=st.floats(0.0, 20.0))
@@ -115,8 +124,17 @@ class WatchMachine(RuleBasedStateMachine):
         self.watch.judged(verdict, now=self.now)
         self.check(self.look())
 
+    @property
+    def waits(self) -> bool:
+        """The client sent last, and more than the end of its handshake."""
+        return self.last_out > self.last_in and self.bytes_out > HANDSHAKE_END
+
     def look(self) -> Step:
         """Look at the tunnel as it is."""
+        self.born = self.now if self.born is None else self.born
+        if self.bytes_out > self.seen_out and not self.waited:
+            self.request_at = self.now
+        self.seen_out, self.waited = max(self.seen_out, self.bytes_out), self.waits
         step = self.watch.look(
             now=self.now,
             bytes_in=self.bytes_in,
@@ -159,11 +177,13 @@ class WatchMachine(RuleBasedStateMachine):
             assert step.gain > 0
             return
         assert self.newest.began >= max(self.last_in, self.last_out), "what was found before the silence is void"
-        if step.cause is Cause.DEAD:
-            assert not self.newest.here
+        together = self.newest.here and self.newest.together and step.replacement == ELSEWHERE
+        if step.cause is Cause.DEAD or together:
+            assert together or not self.newest.here
             assert step.replacement == self.newest.elsewhere
-            waits = self.last_out > self.last_in
-            assert step.silence >= (POLICY.dead_api_after if waits else POLICY.suspect_after)
+            assert self.born is not None
+            first_request = self.waits and self.request_at - self.born <= REUSED_AFTER
+            assert step.silence >= (POLICY.dead_api_after if first_request else POLICY.suspect_after)
         else:
             assert self.newest.here
             assert step.replacement == HERE
@@ -193,23 +213,3 @@ class WatchMachine(RuleBasedStateMachine):
 
 WatchMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
 TestWatch = WatchMachine.TestCase
-
-
-@given(
-    looks=st.lists(st.tuples(st.floats(0.01, 40.0), st.integers(0, 1_000_000)), min_size=1, max_size=60),
-    window=st.floats(5.0, 60.0),
-)
-def test_pace(looks: list[tuple[float, int]], window: float) -> None:
-    """The rate is 0 until the window is full, then lies between the least and the greatest of any part of it."""
-    pace = _Pace(window)
-    pace.note(0.0, 0)
-    now, total = 0.0, 0
-    rates: list[float] = []
-    for seconds, size in looks:
-        now, total = now + seconds, total + size
-        rates.append(size / seconds)
-        pace.note(now, total)
-        if now < window:
-            assert pace.rate == 0
-        else:
-            assert min(rates) * 0.999 <= pace.rate <= max(rates) * 1.001

@@ -14,7 +14,6 @@ from towline.core.stall import (
     BULK,
     DEAD_PAUSES,
     LOST_AFTER,
-    MARKS,
     REST,
     VERDICT_LASTS,
     Cause,
@@ -432,15 +431,6 @@ def test_trickle_to_a_client_that_reads_slowly() -> None:
     assert trickles(10_000, faster=1_000_000.0, queued_in=100_000) is None
 
 
-def test_samples_are_bounded() -> None:
-    """However often a tunnel is looked at, the rate of its trickle is taken from a dozen samples."""
-    tunnel = answered(BULK)
-    for _ in range(1000):
-        tunnel.now += 0.1
-        tunnel.look()
-        assert len(tunnel.watch._pace._marks) <= MARKS + 2
-
-
 def test_pace_of_a_client_that_has_caught_up() -> None:
     """The time in which a client set the pace is not held against the route."""
     tunnel = answered(BULK)
@@ -504,3 +494,33 @@ def test_trickle_that_ends() -> None:
         tunnel.upstream_sends(100_000)
         step = tunnel.look()
         assert number < 5 or step == Hold("bytes move")
+
+
+def test_connections_that_stand_still_together() -> None:
+    """Over a route that answers little, all tunnels that stand still are released as soon as another route is alive."""
+    watch = Watch("vpn", Role.BLOB, StallPolicy())
+    seen: dict[str, Any] = {"bytes_in": BULK, "bytes_out": 600, "last_in": 0.0, "last_out": -1.0, "queued_in": 0}
+    watch.look(now=0.0, **seen)
+    assert watch.stands_still
+    assert not watch.is_idle
+    assert isinstance(watch.look(now=2.0, **seen), Probe)
+    watch.judged(Verdict(here=True, elsewhere="leased", began=2.0, together=True), now=2.5)
+    step = watch.look(now=2.5, **seen)
+    assert isinstance(step, Release)
+    assert (step.cause, step.replacement) == (Cause.STUCK, "leased")
+
+
+def test_request_on_a_connection_that_was_used_before() -> None:
+    """Go repeats it by itself, so a dead route is not waited for; the first request of a connection gets 10 s."""
+    for asked_at, released in ((0.5, False), (5.0, True)):
+        watch = Watch("vpn", Role.API, StallPolicy())
+        quiet: dict[str, Any] = {"bytes_in": 900, "last_in": 0.0, "queued_in": 0}
+        watch.look(now=0.0, bytes_out=88, last_out=0.1, **quiet)
+        assert watch.is_idle, "the end of a handshake asks for nothing"
+        watch.look(now=asked_at, bytes_out=500, last_out=asked_at, **quiet)
+        assert not watch.is_idle
+        now = asked_at + 2.5
+        assert isinstance(watch.look(now=now, bytes_out=500, last_out=asked_at, **quiet), Probe)
+        watch.judged(Verdict(here=False, elsewhere="leased", began=now), now=now + 0.5)
+        step = watch.look(now=now + 0.5, bytes_out=500, last_out=asked_at, **quiet)
+        assert isinstance(step, Release) is released

@@ -163,7 +163,8 @@ class Ledger:
 
     def rate(self, route: str, tunnel: Tunnel) -> float | None:
         """Bytes a second that a route is known to deliver from the tunnel's registry; None without evidence."""
-        return self._health(route, tunnel).rate.mean
+        known = self.health.get((route, tunnel.classification.registry))
+        return None if known is None else known.rate.mean
 
     def end(self, tunnel: Tunnel) -> None:
         """Close a tunnel's record and add up its bytes."""

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from towline.types import Attempt, OutcomeKind, Target
 
 PAUSES = (0.5, 1.0)  # seconds before the second and the third round: 1.5 s in all, of the 5 s that an API call has
+LEAST_ROUND = 1.0  # seconds that a round has to have left: a shorter one would only hide what the last one found
 PERSISTS = 30.0  # seconds for which a target that all rounds failed is answered after one
 MAX_REMEMBERED = 1024  # targets that are remembered to have failed
 
@@ -45,7 +46,7 @@ class Pacing:
         `attempts` are those of the last round, `rounds` how many there were, `left` the seconds left of the budget.
         """
         persists = target in self._failed and now - self._failed[target] < PERSISTS
-        if rounds <= len(PAUSES) and not persists and _may_pass(attempts) and left > PAUSES[rounds - 1]:
+        if rounds <= len(PAUSES) and not persists and _may_pass(attempts) and left > PAUSES[rounds - 1] + LEAST_ROUND:
             return PAUSES[rounds - 1]
         self._failed[target] = now
         self._failed.move_to_end(target)

@@ -13,11 +13,10 @@ was said last, and there is only ciphertext to tell that from:
     the client sent last               2 s        release at 10 s (1)         release at 60 s (uploads: never)
     less came: idle, or cut early      10 s       release                     release at 60 s
 
-    (1) at once where an earlier request was answered on the same connection: such a request is repeated by itself
-        (Go's net/http redials for a connection that it reuses; clients.md 0 fact 9)
+    (1) at 2 s on a connection that was used before: Go repeats such a request by itself (clients.md 0 fact 9)
 
 Several connections over one route that stand still together are not stuck each for itself: little passes, much does
-not, as through a hole for large packets. They are released as soon as another route is alive.
+not, as through a hole for large packets. They are treated as over a dead route, where another one is alive.
 
 With no route alive: hold, and probe again. A whole answer looks like one that is stuck: releasing its idle tunnel costs
 the client nothing (clients.md 0 fact 9). An answer that trickles is released where another route is alive and known to
@@ -27,11 +26,11 @@ be several times faster. A Release is a wish: core/releases.py knows what the cl
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from towline.core.pace import Pace
 from towline.core.policy import StallPolicy
 from towline.types import Role
 
@@ -43,6 +42,9 @@ LOST_AFTER = 60.0
 """Seconds of silence that nothing explains any more: gateways give a server as long to answer, dockerd and containerd
 close idle tunnels after 30 s (clients.md A.7), and by then a client has had the time it needs between two releases
 (releases.py)."""
+HANDSHAKE_END = 128
+"""Bytes of a client that ask for nothing: the end of its TLS handshake takes 64 to 88 (RFC 8446 4.4.4), the least
+request more. Go keeps connections that got no further, for later requests."""
 REUSED_AFTER = 3.0
 """Seconds after a tunnel's first look from which on a new request is not its first: that follows the handshake."""
 VERDICT_LASTS = 15.0
@@ -53,8 +55,6 @@ MAX_ALIVE = 3
 """Verdicts that may find a route alive in one silence: there is no end to the silence of an idle tunnel."""
 REST = 40.0
 """Seconds from a verdict that found it alive to the next probe of a tunnel that goes on by fits and starts."""
-MARKS = 10
-"""Samples in a trickle's window: its rate is taken over the window and up to one part more."""
 
 
 class Cause(StrEnum):
@@ -128,7 +128,7 @@ class Watch:
         self._route = route
         self._role = role
         self._policy = policy
-        self._pace = _Pace(policy.trickle_window)
+        self._pace = Pace(policy.trickle_window)
         self._inquiry = _Inquiry()
         self._verdict: Verdict | None = None
         self._bytes_in = self._bytes_out = 0
@@ -157,7 +157,7 @@ class Watch:
         """
         self._born = now if self._born is None else self._born
         self._note(now, bytes_in, bytes_out, queued_in)
-        self._waits = last_out > last_in
+        self._waits = last_out > last_in and bytes_out > HANDSHAKE_END
         if queued_in:
             self._emptied_at = math.inf
             return Hold(f"{queued_in} bytes wait for the client to read them")
@@ -171,7 +171,7 @@ class Watch:
     def _note(self, now: float, bytes_in: int, bytes_out: int, queued_in: int) -> None:
         """Take in what moved since the last look."""
         arrived = bytes_in - self._bytes_in
-        spoke = bytes_out > self._bytes_out
+        spoke = bytes_out > max(self._bytes_out, HANDSHAKE_END)
         is_new_request = spoke and not self._waits  # as the last look saw it
         if spoke:
             self._answer_from = self._bytes_in
@@ -189,13 +189,13 @@ class Watch:
 
     @property
     def is_idle(self) -> bool:
-        """As of the last look: nothing waits for its client, which waits for nothing, and no body is on its way."""
-        return not self._waits and self._answer < BULK and math.isfinite(self._emptied_at)
+        """As of the last look: nothing waits for its client, it waits for nothing, and no body is on its way."""
+        return not self._waits and self._answer < BULK and self._emptied_at < math.inf
 
     @property
     def stands_still(self) -> bool:
         """As of the last look: much of an answer has come, and nothing waits for its client."""
-        return self._answer >= BULK and math.isfinite(self._emptied_at)
+        return self._answer >= BULK and self._emptied_at < math.inf
 
     @property
     def _answer(self) -> int:
@@ -233,9 +233,9 @@ class Watch:
             return self._ask(what) if self._is_probe_due(silence, patience, now) else Hold(what)
         if verdict.here:
             what += f", {self._route} is alive"
-            if verdict.together and verdict.elsewhere and self.stands_still and silence >= patience.dead:
-                reason = f"{what} for little, but all tunnels over it stand still, and {verdict.elsewhere} is alive"
-                return Release(Cause.STUCK, verdict.elsewhere, silence, math.inf, reason)
+            if verdict.together and verdict.elsewhere and silence >= patience.dead:
+                what += f" for little, but all tunnels over it stand still, and {verdict.elsewhere} is alive"
+                return Release(Cause.STUCK, verdict.elsewhere, silence, math.inf, what)
             if silence >= patience.alive:
                 reason = f"{what}: this connection alone is stuck, or idle"
                 return Release(Cause.STUCK, self._route, silence, math.inf, reason)
@@ -324,28 +324,3 @@ class _Inquiry:
     def end_rest(self) -> None:
         """The tunnel has earned to be suspected at once."""
         self._rests_until = -math.inf
-
-
-class _Pace:
-    """Bytes a second over the last `window` seconds."""
-
-    def __init__(self, window: float) -> None:
-        self._window = window
-        self._marks: deque[tuple[float, int]] = deque()
-        self.rate = 0.0
-        """0 until the window is full."""
-
-    def restart(self) -> None:
-        """Measure anew from the next note on."""
-        self._marks.clear()
-
-    def note(self, now: float, total: int) -> None:
-        """`total` bytes have come until `now`."""
-        marks = self._marks
-        if not marks or now - marks[-1][0] >= self._window / MARKS:
-            marks.append((now, total))
-        while len(marks) > 1 and now - marks[1][0] >= self._window:
-            marks.popleft()
-        began, before = marks[0]
-        age = now - began
-        self.rate = (total - before) / age if age >= self._window else 0.0
