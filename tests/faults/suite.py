@@ -1,0 +1,95 @@
+"""The fault suite: every row, by every client, so many times, each beside a clean pull: python -m tests.faults.suite
+
+    --runs N           pulls of each row and client (10)
+    --row WORDS        only rows whose name contains this; may be repeated
+    --client NAME      only this client; may be repeated
+    --json FILE        write all figures, and the logs of pulls that failed
+
+Needs root and the packages of tests/debian-packages.txt. Ends with 1 where a line is not as it was asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import statistics
+import sys
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from tests.e2e.rig.clients import ContainerClient
+from tests.faults.report import HEAD, Clean, Line, table
+from tests.faults.rows import BY_PROXY, ROWS, Row, nothing
+from tests.faults.scene import Pull, play
+from tests.faults.stage import Stage
+
+CLEAN_EVERY = 4  # faulty pulls of a client between two clean ones
+CLEANS = 3  # clean pulls, the newest, whose median stands for all
+
+
+class Suite:
+    """Plays rows on a stage, with a clean pull of the same client never far away."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._clean: defaultdict[str, deque[Pull]] = defaultdict(lambda: deque(maxlen=CLEANS))
+        self._since: defaultdict[str, int] = defaultdict(int)
+
+    def play(self, row: Row, name: str) -> tuple[Pull, Clean]:
+        """One pull of a row, and what the client needs without its fault."""
+        client = self._stage.client(name)
+        if self._since[name] % CLEAN_EVERY == 0:
+            self._clean[name].append(self._play_clean(client))
+        self._since[name] += 1
+        pull = play(self._stage, client, row.fault, routes=row.routes, midway=row.midway, deadline=row.deadline)
+        return pull, _usual(self._clean[name])
+
+    def _play_clean(self, client: ContainerClient) -> Pull:
+        pull = play(self._stage, client, nothing, routes=BY_PROXY, midway=False, deadline=60)
+        if not pull.completed:
+            raise SystemExit(f"{client.name} cannot pull without a fault: {pull.words}")
+        return pull
+
+
+def _usual(pulls: Sequence[Pull]) -> Clean:
+    seconds = statistics.median(pull.seconds for pull in pulls)
+    return Clean(seconds, round(statistics.median(pull.moved.fetched for pull in pulls)))
+
+
+def chosen(words: Sequence[str], names: Sequence[str]) -> Iterator[tuple[Row, str]]:
+    """The rows whose names contain some of the words, each with those of its clients that are named; empty is all."""
+    for row in ROWS:
+        if not words or any(word in row.name for word in words):
+            for client in (*row.clients, *row.told):
+                if not names or client in names:
+                    yield row, client
+
+
+def main() -> int:
+    """Play, and print the table; 1 where a line is not as asked."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the stage is taken down
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--row", action="append", default=[])
+    parser.add_argument("--client", action="append", default=[])
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    lines = [Line(row, client) for row, client in chosen(options.row, options.client)]
+    print(HEAD, file=sys.stderr)
+    with closing(Stage()) as stage:
+        suite = Suite(stage)
+        for _ in range(options.runs):
+            for line in lines:
+                line.pulls.append(suite.play(line.row, line.client))
+                print(line, file=sys.stderr, flush=True)
+    print(table(lines))
+    if options.json:
+        options.json.write_text(json.dumps([line.as_json() for line in lines], indent=1))
+    return 0 if all(line.verdict() == "ok" for line in lines if line.is_judged) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
