@@ -20,9 +20,9 @@ KEEPALIVE_IDLE = 15  # seconds of silence before the first probe
 KEEPALIVE_INTERVAL = 5  # seconds between probes
 KEEPALIVE_PROBES = 3  # unanswered probes that end the connection: 15 + 3 * 5 = 30 s
 USER_TIMEOUT = 120.0
-"""Seconds that bytes sent upstream may stay unacknowledged, or unread (see tune_client). Without it the kernel takes some
-15 minutes. Less would cut a push to a registry whose disk is busy; a dead route is noticed long before (watching.py),
-where there is another. Where this option is set it takes the place of the count of keepalive probes (tcp(7))."""
+"""Seconds that bytes sent upstream may stay unacknowledged, or unread (see tune_client); the kernel alone takes some 15
+minutes. Less would cut a push to a registry whose disk is busy; a dead route is noticed long before (watching.py) where
+there is another. Where this option is set, it takes the place of the count of keepalive probes (tcp(7))."""
 
 _IP_BOUND_IF = 25  # <netinet/in.h> on macOS; the socket module has no name for it
 _IPV6_BOUND_IF = 125  # <netinet6/in6.h> on macOS
