@@ -1,7 +1,8 @@
-"""Fixtures of the relay's tests."""
+"""Fixtures that several files share: loops that mitmproxy's is like, nothing left behind, and running relays."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -9,6 +10,30 @@ import pytest
 from tests.net.tunnel import Start, Tunnel, open_descriptors
 
 from towline.net.pipes import PipePool
+
+
+@pytest.fixture(params=["usual tasks", "eager tasks"])
+async def task_factory(request: pytest.FixtureRequest) -> None:
+    """The test runs with both kinds of tasks: mitmproxy sets the eager factory."""
+    if request.param == "eager tasks":
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+
+
+@pytest.fixture
+async def no_complaint() -> AsyncIterator[None]:
+    """No callback or task of the test fails behind its back: the loop would only log it."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    yield
+    assert complaints == []
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """The test ends with as many descriptors as it began with."""
+    before = open_descriptors()
+    yield
+    assert open_descriptors() == before
 
 
 @pytest.fixture(params=["splice", "copy"])

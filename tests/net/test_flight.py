@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,20 +28,7 @@ DEADLINE = 10.0  # seconds within which anything here must have happened
 
 type Script = Callable[[socket.socket], Coroutine[Any, Any, None]]
 
-
-@pytest.fixture(params=["usual tasks", "eager tasks"], autouse=True)
-async def task_factory(request: pytest.FixtureRequest) -> None:
-    """Every test runs with both kinds of tasks: mitmproxy sets the eager factory."""
-    if request.param == "eager tasks":
-        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
-
-
-@pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
-    """Every test ends with as many descriptors as it began with."""
-    before = len(os.listdir("/dev/fd"))  # noqa: PTH208 - descriptors, not files
-    yield
-    assert len(os.listdir("/dev/fd")) == before  # noqa: PTH208
+pytestmark = pytest.mark.usefixtures("task_factory", "no_complaint", "nothing_left")
 
 
 async def receive(sock: socket.socket, size: int) -> bytes:

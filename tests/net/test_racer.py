@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import pytest
 from structlog.testing import capture_logs
@@ -25,34 +23,7 @@ DELAY = 0.01  # seconds between the starts of two dials
 REFUSED = Fail(DialError(OutcomeKind.REFUSED, Phase.CONNECT, Blame.TARGET, "refused"))
 POLICY = FailoverPolicy(budget_api=30.0)  # seconds: no race here may end by its deadline unless it means to
 
-
-@pytest.fixture(params=["usual tasks", "eager tasks"], autouse=True)
-async def task_factory(request: pytest.FixtureRequest) -> None:
-    """Every test runs with both kinds of tasks: mitmproxy sets the eager factory."""
-    if request.param == "eager tasks":
-        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
-
-
-@pytest.fixture(autouse=True)
-async def no_complaint() -> AsyncIterator[None]:
-    """No callback or task of a test fails behind its back: the loop would only log it."""
-    complaints: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    yield
-    assert complaints == []
-
-
-@pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
-    """Every test ends with as many descriptors as it began with."""
-    before = descriptors()
-    yield
-    assert descriptors() == before
-
-
-def descriptors() -> int:
-    """How many descriptors this process has open."""
-    return len(os.listdir("/dev/fd"))  # noqa: PTH208
+pytestmark = pytest.mark.usefixtures("task_factory", "no_complaint", "nothing_left")
 
 
 class Gate:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -43,40 +42,13 @@ API = Classification("test", Role.API, "registry.test", "api host of test")
 REFUSED = Fail(DialError(OutcomeKind.REFUSED, Phase.CONNECT, Blame.TARGET, "refused"))
 BEFORE_A_TIMEOUT = 20.0  # seconds that a test waits for what must come
 
-
-@pytest.fixture(params=["usual tasks", "eager tasks"], autouse=True)
-async def task_factory(request: pytest.FixtureRequest) -> None:
-    """Every test runs with both kinds of tasks: mitmproxy sets the eager factory."""
-    if request.param == "eager tasks":
-        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+pytestmark = pytest.mark.usefixtures("task_factory", "no_complaint", "nothing_left")
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounds follow each other quickly."""
     monkeypatch.setattr(pacing, "PAUSES", (0.01, 0.02))
-
-
-@pytest.fixture(autouse=True)
-async def no_complaint() -> AsyncIterator[None]:
-    """No callback or task of a test fails behind its back: the loop would only log it."""
-    complaints: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    yield
-    assert complaints == []
-
-
-@pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
-    """Every test ends with as many descriptors as it began with."""
-    before = descriptors()
-    yield
-    assert descriptors() == before
-
-
-def descriptors() -> int:
-    """How many descriptors this process has open."""
-    return len(os.listdir("/dev/fd"))  # noqa: PTH208
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:

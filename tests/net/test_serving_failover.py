@@ -15,13 +15,10 @@ from tests.net.test_serving import (
     Gate,
     client,
     finish,
-    no_complaint,
-    nothing_left,
     refusal,
     serving,
     short_pauses,
     start,
-    task_factory,
 )
 from tests.unit.test_tls import HELLO
 
@@ -31,13 +28,9 @@ from towline.core.ledger import FLIGHT_WEIGHT
 from towline.serving import ESTABLISHED
 from towline.types import Ranking, Target
 
-__all__ = [
-    "client",
-    "no_complaint",
-    "nothing_left",
-    "short_pauses",
-    "task_factory",
-]  # fixtures: every test here runs under them too
+__all__ = ["client", "short_pauses"]  # fixtures: every test here runs under them too
+
+pytestmark = pytest.mark.usefixtures("task_factory", "no_complaint", "nothing_left")
 
 SERVER_HELLO = b"\x16\x03\x03\x00\x7a\x02" + bytes(121)
 
