@@ -221,8 +221,12 @@ class LedgerMachine(RuleBasedStateMachine):
         assert all(view.age_seconds >= 0.0 for view in views)
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+LedgerMachine.TestCase.settings = settings(
+    max_examples=60,
+    stateful_step_count=25,
+    deadline=None,
+    # Most rules need a tunnel in some phase. Where hypothesis plays without the rule that opens them, as it should now
+    # and then, it counts every step that could not be chosen as filtered.
+    suppress_health_check=[HealthCheck.filter_too_much],
+)
 TestLedger = LedgerMachine.TestCase
-# Most rules need a tunnel in some phase. Where hypothesis tries runs without the rule that opens them, which is right, it
-# counts every step that could not be chosen as filtered.
-TestLedger.settings = settings(suppress_health_check=[HealthCheck.filter_too_much])
