@@ -31,15 +31,21 @@ type StartTowline = Callable[..., Towline]
 class Towline:
     """One running Towline, and a context manager that stops it. `home` is its HOME, empty at the start."""
 
-    def __init__(self, near: Namespace, folder: Path, routes: dict[str, Any], **sections: Any) -> None:
-        """Write the configuration and start it; `sections` are further top-level keys, merged into the rig's."""
+    def __init__(
+        self, near: Namespace, folder: Path, routes: dict[str, Any], *, ca: Path | None = None, **sections: Any
+    ) -> None:
+        """Write the configuration and start it; `sections` are further top-level keys, merged into the rig's.
+
+        With `ca` the machine trusts that authority, as it would trust the registries'.
+        """
         self._near = near
         self.home = folder / "home"
         self.home.mkdir()
         config = folder / "towline.yaml"
         config.write_text(yaml.safe_dump(_settings(routes, sections), sort_keys=False))
         argv = (sys.executable, "-m", "towline", "run", "--config", str(config))
-        self.process: Daemon = near.start(f"towline-{folder.name}", *argv, env=environment(self.home))
+        env = environment(self.home, **({"SSL_CERT_FILE": str(ca)} if ca else {}))
+        self.process: Daemon = near.start(f"towline-{folder.name}", *argv, env=env)
         try:
             self.process.wait_until(lambda: self.ready() == (200, "ready"), "towline is ready", timeout=START_TIMEOUT)
         except BaseException:
