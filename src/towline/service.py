@@ -26,6 +26,7 @@ from towline.net.direct import DirectDialer
 from towline.net.pipes import PipePool
 from towline.net.resolve import SystemResolver
 from towline.net.socks import SocksDialer
+from towline.probing import Probing
 from towline.serving import Client, Serving
 from towline.types import Address, RouteKind, RouteSpec
 from towline.views import ReloadView, RouteView, Snapshot
@@ -65,8 +66,11 @@ class Service:
             watching=Watching(
                 self._ledger,
                 policy=lambda: self._config.stall,
-                rank=lambda target: self._deciding.rank(target),
-                dialers=lambda: self._serving.dialers,
+                probing=Probing(
+                    self._ledger,
+                    rank=lambda target: self._deciding.rank(target),
+                    dialers=lambda: self._serving.dialers,
+                ),
             ),
         )
         self._leaving = Leaving(self._ledger, self._serving.relays)
@@ -160,7 +164,9 @@ class Service:
             message, _, hint = str(error).partition("\nhint: ")
             self._not_reloaded([Problem(config.path or "default", "listen", message, hint)])
             return None
-        self._removed |= {spec.name: spec for spec in self._config.routes if spec.name in changes.removed}
+        here = {spec.name for spec in config.routes}
+        known = self._removed | {spec.name: spec for spec in self._config.routes}
+        self._removed = {name: spec for name, spec in known.items() if name not in here}
         self._config, self._deciding, self._listening = config, deciding, tuple(listening)
         self._serving = replace(
             self._serving,

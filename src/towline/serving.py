@@ -126,18 +126,20 @@ class Serving:
         now = asyncio.get_running_loop().time
         tunnel = self.ledger.open(request.target, client.name, ranking.classification, now=now())
         watched = self.watching.opened(tunnel, str(client.ip), client.ends)
-        if watched.past.ended_at is not None:  # a client that was interrupted is back, which may have taught something
-            ranking = self.rank(request.target)
         try:
+            if watched.past.ended_at is not None:  # a client that was interrupted is back, which may have taught much
+                ranking = self.rank(request.target)
             won = await self._race(ranking, tunnel, client)
             downstream, early = await _take_over(request, client, won)
+            with contextlib.suppress(OSError):  # a client that is gone by now is found so by what reads from it
+                tune_client(downstream)
             tunnel.phase = TunnelPhase.FIRST_FLIGHT
             flown = await self._fly(request, downstream, early, won, ranking, tunnel)
             if flown is None:
                 return
             tunnel.phase = TunnelPhase.RELAYING
             relay = self._relay_for(downstream, flown, watched)
-            self.watching.relaying(watched, relay, flown)
+            self.watching.relaying(watched, relay, flown, self.dialers[flown.route])
             end = await self._relay(relay, tunnel)
             _log_tunnel(tunnel, ranking, won, flown, end, seconds=now() - tunnel.opened_at)
         except ClientLeft:
@@ -208,8 +210,6 @@ class Serving:
 
     def _relay_for(self, downstream: socket.socket, flown: Flown, watched: Watched) -> Relay:
         """The relay that owns both ends from here on."""
-        with contextlib.suppress(OSError):  # a client that is gone by now is found so by the relay
-            tune_client(downstream)
         return Relay(
             downstream,
             flown.dialed.sock,

@@ -12,32 +12,27 @@ every relay's counters twice a second, probes (net/alive.py), asks who the clien
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import structlog
 
 from towline.core.clients import ClientKind, Identity, kind_by_pause
-from towline.core.health import Health
 from towline.core.ledger import Ledger, Tunnel
 from towline.core.policy import StallPolicy
 from towline.core.releases import Past, Releases, may_release
 from towline.core.stall import BULK, Cause, Hold, Probe, Release, Verdict, Watch
 from towline.core.tls import ended_cleanly
-from towline.errors import Refused
-from towline.net.alive import Alive, is_alive
 from towline.net.dialer import Dialer
 from towline.net.flight import Flown
 from towline.net.process import process_of
 from towline.net.relay import End, Relay
-from towline.types import Address, Ranking, Target
+from towline.probing import Probing
+from towline.types import Address, Target
 
 log = structlog.get_logger("towline")
 
 LOOK_EVERY = 0.5  # seconds between two looks: the least delay that a stall's bounds in seconds are worth
-PROBE_TIME = 1.0  # seconds that a probe has at least; a tunnel that is probed has been silent for longer already
-MAX_PROBE_TIME = 2.5  # seconds that it has at most, over a route that is usually slow
-OTHERS = 2  # routes that are probed beside the tunnel's own
 MEASURABLE = 1 << 20  # bytes from which on a tunnel's rate says something: beyond TCP's slow start
 MAX_STUCK = 1024  # clients and targets that are remembered with the route that they were stuck on
 IDLE = 5.0  # seconds of silence after which an end is an idle connection's, and no cut
@@ -58,10 +53,19 @@ class Watched:
     watch: Watch | None = None
     tls: bool = False
     http2: bool = False
+    raced: bool = False
+    """Its first flight was answered before it relayed."""
+    dialer: Dialer | None = None
+    """What its route was dialled by: after a reload the name may mean another way out."""
     process: str | None = None
     process_asked: bool = False
     refusal: str = ""
     """Why the last wish to release it was not granted; logged once."""
+
+    def goes_as(self, other: Watched) -> bool:
+        """Whether it goes to the same target by the same way out."""
+        mine, theirs = self.tunnel, other.tunnel
+        return mine.target == theirs.target and mine.route == theirs.route and self.dialer is other.dialer
 
 
 @dataclass(slots=True)
@@ -70,13 +74,12 @@ class Watching:
 
     ledger: Ledger
     policy: Callable[[], StallPolicy]
-    rank: Callable[[Target], Ranking]
-    dialers: Callable[[], Mapping[str, Dialer]]
-    """These three give what the present configuration has."""
+    """Gives what the present configuration has."""
+    probing: Probing
     _releases: Releases = field(default_factory=Releases)
     _watched: dict[int, Watched] = field(default_factory=dict)
-    _tasks: dict[tuple[str, Target], asyncio.Task[None]] = field(default_factory=dict)
-    """Probes under way, by route and target."""
+    _tasks: dict[tuple[Dialer | None, Target], asyncio.Task[None]] = field(default_factory=dict)
+    """Probes under way, by way out and target."""
     _lookups: set[asyncio.Task[None]] = field(default_factory=set)
     _stuck: dict[tuple[str, Target], str] = field(default_factory=dict)
     """Client and target -> the route of their last tunnel that was released as stuck."""
@@ -97,8 +100,9 @@ class Watching:
         self.ledger.failovers["release"] += 1
         self.ledger.unreachable(route, tunnel, "stood still in the middle of an answer", now=now)
 
-    def relaying(self, watched: Watched, relay: Relay, flown: Flown) -> None:
+    def relaying(self, watched: Watched, relay: Relay, flown: Flown, dialer: Dialer) -> None:
         """The tunnel's route is pinned and its bytes begin to move: watch it from now on."""
+        watched.dialer, watched.raced = dialer, bool(flown.attempts)
         tunnel = watched.tunnel
         watched.relay, watched.tls, watched.http2 = relay, flown.tls, flown.http2
         watched.watch = Watch(flown.route, tunnel.classification.role, self.policy())
@@ -107,14 +111,19 @@ class Watching:
 
     def ended(self, watched: Watched, end: End) -> None:
         """The relay's first end, before its client knows of it (Relay's `on_end`)."""
-        if end is End.RELEASED:  # by this, or because it is to go (leaving.py): what follows says nothing of its route
+        if end is not End.CLIENT_FIN:  # nothing more comes from upstream: there is nothing left to watch
             self._watched.pop(watched.tunnel.id, None)
+        if end is End.RELEASED:  # by this, or because it is to go (leaving.py): that says nothing of its route
             return
         now = asyncio.get_running_loop().time()
         relay = watched.relay
-        if relay is None or not _is_cut(watched, relay, end, now):
+        if relay is None:
             return
         tunnel = watched.tunnel
+        if not _is_cut(watched, relay, end, now):
+            if relay.bytes_in and not watched.raced:  # a raced flight has told so already
+                self.ledger.alive(tunnel.route or "", tunnel, now=now)
+            return
         error = f"{end} after {relay.bytes_in} bytes"
         self.ledger.cut(tunnel, error, now=now)
         self._ended_early(watched, relay, now)
@@ -150,8 +159,12 @@ class Watching:
     def _look_at_all(self) -> None:
         self._timer = None
         for number, watched in list(self._watched.items()):
-            if number in self._watched:  # else another tunnel's look has released it
+            if number not in self._watched:  # another tunnel's look has released it
+                continue
+            try:
                 self._look(watched)
+            except Exception:  # a bug: it is shown, and the other tunnels are looked at
+                log.exception("look_crashed", target=str(watched.tunnel.target), route=watched.tunnel.route)
         self._look_later()
 
     def _look(self, watched: Watched) -> None:
@@ -192,13 +205,13 @@ class Watching:
                 log.info("held", **facts, client=watched.client, because=decision.reason)
             watched.refusal = decision.reason
             return
-        if (
-            release.cause is Cause.STUCK
-        ):  # most that seem so have finished and idle: only a client that is back can tell
+        if release.cause is Cause.STUCK:
+            # Most that seem so have finished and idle: only a client that is back can tell.
             self._remember_stuck(watched)
         else:
             self.ledger.cut(tunnel, f"{release.cause}: {release.reason}", now=now)
-            self._release_idle(tunnel.route, now)
+        if release.cause is Cause.DEAD:
+            self._release_idle(watched, now)
         self._ended_early(watched, relay, now)
         client = f"{watched.client}, {decision.reason}"
         tell = log.info if release.cause is Cause.STUCK else log.warning
@@ -216,7 +229,7 @@ class Watching:
         while len(self._stuck) > MAX_STUCK:
             del self._stuck[next(iter(self._stuck))]
 
-    def _release_idle(self, route: str | None, now: float) -> None:
+    def _release_idle(self, dead: Watched, now: float) -> None:
         """Close the idle tunnels over a route that was found dead, before a client sends its next request over one.
 
         That costs their clients nothing (clients.md 0 fact 9), so it needs no probe of their own hosts.
@@ -224,7 +237,7 @@ class Watching:
         for other in list(self._watched.values()):
             relay, watch = other.relay, other.watch
             idle = watch is not None and watch.is_idle and relay is not None and now - relay.last_activity >= LOOK_EVERY
-            if relay is not None and idle and other.tunnel.route == route:
+            if relay is not None and idle and other.tunnel.route == dead.tunnel.route and other.dialer is dead.dialer:
                 del self._watched[other.tunnel.id]
                 relay.release()
 
@@ -237,10 +250,11 @@ class Watching:
 
     def _probe(self, watched: Watched, reason: str) -> None:
         """Probe for this tunnel, unless a probe of the same host over the same route is under way."""
-        key = (watched.tunnel.route or "", watched.tunnel.target)
+        tunnel = watched.tunnel
+        key = (watched.dialer, tunnel.target)
         if key not in self._tasks:
-            log.debug("probe", target=str(key[1]), route=key[0], why=reason)
-            task = asyncio.get_running_loop().create_task(self._find_verdict(watched), name=f"probe {key[1]}")
+            log.debug("probe", target=str(tunnel.target), route=tunnel.route, why=reason)
+            task = asyncio.get_running_loop().create_task(self._find_verdict(watched), name=f"probe {tunnel.target}")
             self._tasks[key] = task
             task.add_done_callback(lambda _task: self._tasks.pop(key, None))
 
@@ -252,12 +266,12 @@ class Watching:
             verdict = await self._verdict(watched, began)
         except Exception:
             log.exception("probe_crashed", target=str(watched.tunnel.target), route=watched.tunnel.route)
-        self._judge(watched.tunnel, verdict)
+        self._judge(watched, verdict)
 
     async def _verdict(self, watched: Watched, began: float) -> Verdict:
         """What probes find; the ledger learns it as well."""
         tunnel = watched.tunnel
-        here, *others = found = _as_clients_may_see(await self._try_routes(watched))
+        here, *others = found = await self.probing.find(tunnel, watched.dialer, plain=not watched.tls)
         now = asyncio.get_running_loop().time()
         for route, alive in found:
             if alive.ok:
@@ -268,56 +282,28 @@ class Watching:
         rate = None if elsewhere is None else self.ledger.rate(elsewhere, tunnel)
         told = {route: alive.detail for route, alive in found}
         log.info("probed", target=str(tunnel.target), route=tunnel.route, found=told)
-        together = self._stand_still_together(tunnel, now)
+        together = self._stand_still_together(watched, now)
         return Verdict(here=here[1].ok, elsewhere=elsewhere, began=began, rate=rate, together=together)
 
-    def _stand_still_together(self, tunnel: Tunnel, now: float) -> bool:
+    def _stand_still_together(self, watched: Watched, now: float) -> bool:
         """Whether several tunnels to a host over a route are silent in or after an answer, and none of them moves."""
         still = 0
         for other in self._watched.values():
             relay, watch = other.relay, other.watch
-            same = other.tunnel.target == tunnel.target and other.tunnel.route == tunnel.route
-            if not same or relay is None or watch is None or not watch.stands_still:
+            if not other.goes_as(watched) or relay is None or watch is None or not watch.stands_still:
                 continue
             if now - relay.last_in < self.policy().suspect_after:
                 return False
             still += 1
         return still > 1
 
-    def _judge(self, tunnel: Tunnel, verdict: Verdict) -> None:
+    def _judge(self, watched: Watched, verdict: Verdict) -> None:
         """Judge every tunnel to the same host over the same route by it, and look at once what follows."""
         now = asyncio.get_running_loop().time()
         for number, other in list(self._watched.items()):
-            same = other.tunnel.target == tunnel.target and other.tunnel.route == tunnel.route
-            if same and other.watch is not None and number in self._watched:
+            if other.goes_as(watched) and other.watch is not None and number in self._watched:
                 other.watch.judged(verdict, now=now)
                 self._look(other)
-
-    async def _try_routes(self, watched: Watched) -> list[tuple[str, Alive]]:
-        """Each route probed and what was found; the tunnel's own is the first."""
-        tunnel = watched.tunnel
-        own = tunnel.route or ""
-        dialers = self.dialers()
-        try:
-            ranked = [candidate.route for candidate in self.rank(tunnel.target).candidates]
-        except Refused:  # a reload forbids the target: only its own route is left to ask about
-            ranked = []
-        routes = [own, *[route for route in ranked if route != own][:OTHERS]]
-        probes = [self._try(route, dialers.get(route), watched) for route in routes]
-        return list(zip(routes, await asyncio.gather(*probes), strict=True))
-
-    async def _try(self, route: str, dialer: Dialer | None, watched: Watched) -> Alive:
-        if dialer is None:
-            return Alive(ok=False, detail="removed", seconds=0.0)
-        tunnel = watched.tunnel
-        deadline = asyncio.get_running_loop().time() + self._probe_time(route, tunnel)
-        return await is_alive(tunnel.target, dialer, deadline=deadline, plain=not watched.tls)
-
-    def _probe_time(self, route: str, tunnel: Tunnel) -> float:
-        """Seconds for a probe: twice what dial and answer usually take over this route, within bounds."""
-        health = self.ledger.health.get((route, tunnel.classification.registry)) or Health()
-        usual = (health.dial.usual() or 0.0) + (health.answer.usual() or 0.0)
-        return min(max(2 * usual, PROBE_TIME), MAX_PROBE_TIME)
 
     def _ask_for_process(self, watched: Watched) -> None:
         """Find out the client's process, beside everything else."""
@@ -329,16 +315,6 @@ class Watching:
         task = asyncio.get_running_loop().create_task(ask(), name=f"process of {watched.client}")
         self._lookups.add(task)
         task.add_done_callback(self._lookups.discard)
-
-
-def _as_clients_may_see(found: list[tuple[str, Alive]]) -> list[tuple[str, Alive]]:
-    """What was found, where no route was reached but some had a certificate that is not trusted here: those are alive.
-
-    The client may know their authority (net/alive.py). Beside a route that was reached, they are not the registry.
-    """
-    if any(alive.ok for _, alive in found):
-        return found
-    return [(route, replace(alive, ok=alive.untrusted)) for route, alive in found]
 
 
 def _is_cut(watched: Watched, relay: Relay, end: End, now: float) -> bool:

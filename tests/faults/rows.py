@@ -20,6 +20,7 @@ from tests.faults.links import Hits, Links, once
 from tests.faults.scene import MIDWAY, Fault, Scene
 from tests.faults.stage import FAULTY_PROXY
 
+DEADLINE = 60.0  # seconds for a pull: dockerd alone waits up to 5 + 10 + 15 + 20 s (clients.md A.2)
 MB = 1_000_000
 CUT = 6 * MB  # bytes of a tunnel: about a third of a layer
 
@@ -73,8 +74,8 @@ class Row:
     """Clients of which is told what they do, and nothing asked."""
     short: str | None = None
     """The client that plays this row in the short form; None where it is left out there."""
-    deadline: float = 60.0
-    """Seconds for the pull, dockerd's waits of 5, 10, 15 and 20 s included (clients.md A.2)."""
+    deadline: float = DEADLINE
+    """Seconds for the pull."""
 
 
 def at_link(fault: Callable[..., links.Fault], *arguments: Any) -> Fault:
@@ -198,9 +199,6 @@ def nothing(_: Scene) -> Iterator[Hits]:
     yield once
 
 
-CLEAN_BY_PROXY = Row("clean, by proxy", COMPLETE, BY_PROXY, nothing, clients=EVERYONE)
-CLEAN_BY_LINK = Row("clean, by link", COMPLETE, BY_LINK, nothing, clients=EVERYONE)
-
 FIRST = INTERFACE_LINK
 
 ROWS = (
@@ -255,6 +253,8 @@ ROWS = (
         midway=True, short="ctr"),
     Row("the only route dead for 8 s", COMPLETE, LINK_ALONE, for_a_while(at_link(Links.dead, FIRST), 8.0), midway=True),
     # No fault of any route.
+    Row("none, by proxy", HOLD, BY_PROXY, nothing, clients=EVERYONE, short="docker"),
+    Row("none, by link", HOLD, BY_LINK, nothing, clients=EVERYONE),
     Row("slow reader", HOLD, BY_PROXY, nothing, clients=("slowreader",)),
     Row("client paused for 15 s", HOLD, BY_PROXY, client_paused, midway=True),
     Row("the only route slow, 16 Mbit/s", HOLD, LINK_ALONE, at_link(Links.throttled, FIRST, 16.0), deadline=90),

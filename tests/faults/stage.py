@@ -67,7 +67,7 @@ class Stage:
         """A Towline that has learned nothing yet; the caller stops it."""
         folder = self._folder / f"towline-{next(self._numbers)}"
         folder.mkdir()
-        return Towline(self.world.near, folder, routes, **sections)
+        return Towline(self.world.near, folder, routes, ca=self._authority.ca, **sections)
 
     def close(self) -> None:
         """Take everything down."""

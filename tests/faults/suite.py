@@ -1,6 +1,7 @@
 """The fault suite: every row, by every client, so many times, each beside a clean pull: python -m tests.faults.suite
 
     --runs N           pulls of each row and client (10)
+    --jobs N           stages at once (1); each keeps a fifth of one core busy, and has clean pulls of its own
     --row WORDS        only rows whose name contains this; may be repeated
     --client NAME      only this client; may be repeated
     --json FILE        write all figures, and the logs of pulls that failed
@@ -17,12 +18,15 @@ import statistics
 import sys
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
+from queue import SimpleQueue
 
 from tests.e2e.rig.clients import ContainerClient
+from tests.e2e.rig.process import ProgramError
 from tests.faults.report import HEAD, Clean, Line, table
-from tests.faults.rows import BY_PROXY, ROWS, Row, nothing
+from tests.faults.rows import BY_PROXY, DEADLINE, ROWS, Row, nothing
 from tests.faults.scene import Pull, play
 from tests.faults.stage import Stage
 
@@ -42,16 +46,17 @@ class Suite:
         """One pull of a row, and what the client needs without its fault."""
         client = self._stage.client(name)
         if self._since[name] % CLEAN_EVERY == 0:
-            self._clean[name].append(self._play_clean(client))
+            self._play_clean(client)
         self._since[name] += 1
         pull = play(self._stage, client, row.fault, routes=row.routes, midway=row.midway, deadline=row.deadline)
         return pull, _usual(self._clean[name])
 
-    def _play_clean(self, client: ContainerClient) -> Pull:
-        pull = play(self._stage, client, nothing, routes=BY_PROXY, midway=False, deadline=60)
-        if not pull.completed:
-            raise SystemExit(f"{client.name} cannot pull without a fault: {pull.words}")
-        return pull
+    def _play_clean(self, client: ContainerClient) -> None:
+        pull = play(self._stage, client, nothing, routes=BY_PROXY, midway=False, deadline=DEADLINE)
+        if pull.completed:
+            self._clean[client.name].append(pull)
+        elif not self._clean[client.name]:
+            raise ProgramError(f"{client.name} cannot pull without a fault: {pull.words}")
 
 
 def _usual(pulls: Sequence[Pull]) -> Clean:
@@ -68,23 +73,42 @@ def chosen(words: Sequence[str], names: Sequence[str]) -> Iterator[tuple[Row, st
                     yield row, client
 
 
+def play_all(lines: Sequence[Line], *, runs: int, jobs: int) -> None:
+    """Play all lines so many times, on so many stages at once."""
+    idle: SimpleQueue[Suite] = SimpleQueue()
+
+    def play_one(line: Line) -> None:
+        suite = idle.get()
+        try:
+            line.pulls.append(suite.play(line.row, line.client))
+            print(line, file=sys.stderr, flush=True)
+        finally:
+            idle.put(suite)
+
+    with ExitStack() as owned, ThreadPoolExecutor(jobs) as pool:
+        for _ in range(jobs):
+            idle.put(Suite(owned.enter_context(closing(Stage()))))
+        try:
+            for played in [pool.submit(play_one, line) for _ in range(runs) for line in lines]:
+                played.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # what is under way ends first
+            raise
+
+
 def main() -> int:
     """Play, and print the table; 1 where a line is not as asked."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the stage is taken down
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--row", action="append", default=[])
     parser.add_argument("--client", action="append", default=[])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that stages are taken down
     lines = [Line(row, client) for row, client in chosen(options.row, options.client)]
     print(HEAD, file=sys.stderr)
-    with closing(Stage()) as stage:
-        suite = Suite(stage)
-        for _ in range(options.runs):
-            for line in lines:
-                line.pulls.append(suite.play(line.row, line.client))
-                print(line, file=sys.stderr, flush=True)
+    play_all(lines, runs=options.runs, jobs=options.jobs)
     print(table(lines))
     if options.json:
         options.json.write_text(json.dumps([line.as_json() for line in lines], indent=1))

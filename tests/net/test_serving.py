@@ -21,6 +21,7 @@ from towline.core.ledger import Ledger
 from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, StallPolicy
 from towline.errors import ClientLeft, DialError, Refused
 from towline.net.dialer import Dialed, Dialer
+from towline.probing import Probing
 from towline.serving import ESTABLISHED, Serving
 from towline.types import (
     Blame,
@@ -169,7 +170,7 @@ def serving(dialers: Mapping[str, Dialer], **changes: Any) -> Serving:
         "rank": rank,
         "dialers": dialers,
         "ledger": ledger,
-        "watching": Watching(ledger, policy=StallPolicy, rank=rank, dialers=lambda: dialers),
+        "watching": Watching(ledger, StallPolicy, Probing(ledger, rank, lambda: dialers)),
         "access": AccessPolicy(),
         "failover": FailoverPolicy(budget_api=BEFORE_A_TIMEOUT),
         "limits": LimitsPolicy(linger=0.2),
@@ -287,13 +288,14 @@ async def test_plain_http(client: FakeClient) -> None:
 
 
 async def test_plain_http_ends_a_streak(client: FakeClient) -> None:
-    """Plain HTTP has no flight to race: its route is back in favour as soon as it is established."""
+    """Plain HTTP has no flight to race: its route is back in favour when an answer has come and ended well."""
     with FakeDialer(Establish()) as direct:
         served = serving({"direct": direct})
         served.ledger.health["direct", "test"] = Health(streak=2, in_a_row=2, failures=2)
         task = start(served, Request("GET", TARGET, b"GET / HTTP/1.1\r\n\r\n"), client)
         await client.detached.wait()
         await asyncio.get_running_loop().sock_recv(direct.far_ends[0], 100)  # closing it unread would be a reset: a cut
+        direct.far_ends[0].send(b"HTTP/1.1 204 No Content\r\n\r\n")
         direct.far_ends[0].close()
         client.far.shutdown(socket.SHUT_WR)
         await finish(task)

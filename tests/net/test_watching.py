@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.net.fake_dialer import FakeDialer
 
+from towline import probing
 from towline import watching as module
 from towline.core.ledger import Ledger
 from towline.core.policy import StallPolicy
@@ -20,6 +21,7 @@ from towline.net.alive import Alive
 from towline.net.dialer import Dialed, Dialer
 from towline.net.flight import Flown
 from towline.net.relay import End, Relay
+from towline.probing import Probing
 from towline.types import Candidate, Classification, Ranking, Role, Target
 from towline.watching import IDLE, MEASURABLE, Watched, Watching
 
@@ -66,8 +68,11 @@ class World:
         self.watching = Watching(
             self.ledger,
             policy=lambda: StallPolicy(suspect_after=0.02, stuck_after=0.3),
-            rank=lambda target: Ranking(target, BLOB, tuple(Candidate(route, 0.1, "", 0.25) for route in self.alive)),
-            dialers=lambda: cast("Mapping[str, Dialer]", self.dialers),
+            probing=Probing(
+                self.ledger,
+                lambda target: Ranking(target, BLOB, tuple(Candidate(route, 0.1, "", 0.25) for route in self.alive)),
+                lambda: cast("Mapping[str, Dialer]", self.dialers),
+            ),
         )
 
     async def is_alive(self, target: Target, dialer: Dialer, *, deadline: float, plain: bool) -> Alive:
@@ -85,7 +90,7 @@ class World:
         tunnel.route = "direct"
         watched = self.watching.opened(tunnel, client, ENDS)
         flown = Flown("direct", cast("Dialed", None), b"", tls=tls)
-        self.watching.relaying(watched, cast("Relay", relay), flown)
+        self.watching.relaying(watched, cast("Relay", relay), flown, self.dialers["direct"])
         return watched
 
     def streak(self, route: str) -> int:
@@ -103,7 +108,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
         return None
 
     monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
-    monkeypatch.setattr(module, "is_alive", world.is_alive)
+    monkeypatch.setattr(probing, "is_alive", world.is_alive)
     monkeypatch.setattr(module, "process_of", nobody)
     yield world
     world.watching.close()
@@ -205,7 +210,7 @@ async def test_probe_that_crashes_holds(world: World, monkeypatch: pytest.Monkey
     async def crashes(*_: object, **__: object) -> Alive:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(module, "is_alive", crashes)
+    monkeypatch.setattr(probing, "is_alive", crashes)
     relay = FakeRelay()
     with capture_logs() as logs:
         world.open(relay)

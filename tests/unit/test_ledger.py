@@ -68,13 +68,14 @@ def test_winner_is_measured() -> None:
 
 
 def test_answered_flight_is_measured() -> None:
-    """The route that answered first is timed and its streak ends; a flight that was not raced ends the streak alone."""
+    """The route that answered first is timed and its streak ends; a flight that was not raced tells nothing yet."""
     ledger = raced([Attempt("direct", 0.0, ESTABLISHED)], "direct")
     ledger.health["direct", "hub"].streak = 2
     tunnel = opened(ledger)
     ledger.flown(tunnel, [], "direct", now=NOW)
-    assert (ledger.health["direct", "hub"].streak, ledger.health["direct", "hub"].answer.mean) == (0, None)
+    assert (ledger.health["direct", "hub"].streak, ledger.health["direct", "hub"].answer.mean) == (2, None)
     ledger.flown(tunnel, [Attempt("direct", 0.0, ESTABLISHED)], "direct", now=NOW)
+    assert ledger.health["direct", "hub"].streak == 0
     assert ledger.health["direct", "hub"].answer == Smoothed(0.2, 0.1, NOW)
     assert ledger.health["direct", "hub"].attempts == 1, "a flight is no second dial"
     assert ledger.totals().failovers["first_flight"] == 0
@@ -173,7 +174,7 @@ def test_cut_tunnel() -> None:
     assert ledger.totals().failovers == {"connect": 0, "first_flight": 0, "release": 1}
     assert ledger.health["direct", "hub"].streak == FLIGHT_WEIGHT
     view = ledger.route_view(RouteSpec("direct"), (), draining=False, now=NOW + 6)
-    assert (view.attempts, view.failures, view.last_error, view.last_error_seconds_ago) == (1, 1, "upstream reset", 1.0)
+    assert (view.attempts, view.failures, view.last_error, view.last_error_seconds_ago) == (2, 1, "upstream reset", 1.0)
 
 
 def test_route_found_dead_and_alive_again() -> None:
@@ -203,6 +204,18 @@ def test_forget() -> None:
     ledger.forget({"direct"})
     assert set(ledger.health) == {("vpn", "hub")}
     assert ledger.routes["direct"].failures == 1
+
+
+def test_old_tunnels_tell_nothing_of_a_route_that_means_something_else() -> None:
+    """What was opened before its route was forgotten counts in the sums and not in the health of the new way out."""
+    ledger = raced([Attempt("direct", 0.0, ESTABLISHED)], "direct")
+    (old,) = ledger.tunnels.values()
+    ledger.forget({"direct"})
+    ledger.cut(old, "upstream reset", now=NOW)
+    assert ledger.health == {}
+    assert ledger.routes["direct"].failures == 1
+    ledger.raced(opened(ledger), [Attempt("direct", 0.0, ESTABLISHED)], "direct", now=NOW)
+    assert ledger.health["direct", "hub"].streak == 0
 
 
 def test_nothing_was_tried() -> None:

@@ -95,6 +95,8 @@ class Ledger:
     opened: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    _forgotten: dict[str, int] = field(default_factory=dict)
+    """Route -> number of the last tunnel that may have gone another way under this name."""
 
     def open(self, target: Target, client: str, classification: Classification, *, now: float) -> Tunnel:
         """Record a request that passed the guard."""
@@ -114,12 +116,14 @@ class Ledger:
         if winner is not None and attempts and attempts[0].route != winner:
             self.failovers["first_flight"] += 1
         self._learn(tunnel, attempts, winner, weight=FLIGHT_WEIGHT, now=now)
-        if winner is not None:
-            answered_first = bool(attempts) and attempts[0].route == winner
+        if winner is not None and attempts:
+            answered_first = attempts[0].route == winner
             seconds = attempts[0].outcome.seconds if answered_first else None  # a replay's time includes its dial
             self._health(winner, tunnel).answered(seconds, now=now)
 
     def _health(self, route: str, tunnel: Tunnel) -> Health:
+        if tunnel.id <= self._forgotten.get(route, 0):
+            return Health()  # what it tells is of another way out that had this name
         return self.health.setdefault((route, tunnel.classification.registry), Health())
 
     def _learn(
@@ -150,6 +154,7 @@ class Ledger:
         """A route was found dead for the tunnel's registry, by a tunnel of it or by a probe."""
         self._health(route, tunnel).failed(error, now=now, weight=FLIGHT_WEIGHT)
         counts = self.routes.setdefault(route, RouteCounts())
+        counts.attempts += 1
         counts.failures += 1
         counts.last_error, counts.last_error_at = error, now
 
@@ -179,6 +184,7 @@ class Ledger:
 
     def forget(self, routes: Collection[str]) -> None:
         """Forget the health of these routes: under their names another way out is meant, or none. Sums stay."""
+        self._forgotten.update(dict.fromkeys(routes, self.opened))
         for route, registry in list(self.health):
             if route in routes:
                 del self.health[route, registry]

@@ -113,6 +113,8 @@ def _wants_more(tls: ssl.SSLObject) -> bool:
 
 async def _system_trust() -> ssl.SSLContext:
     """The context of every probe; its first use reads the system's roots, in a thread."""
+    if _context.cache_info().currsize:  # no probe waits behind what else the threads have to do
+        return _context()
     try:
         return await asyncio.to_thread(_context)
     except RuntimeError as error:  # no thread can be had

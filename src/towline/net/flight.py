@@ -15,7 +15,6 @@ route is how long this one usually takes to answer.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -65,7 +64,13 @@ async def fly(
     within the budget: the client's own TLS timer ends soon after.
     """
     try:
-        flight, kind = await _read(client, early, won.dialed)
+        async with asyncio.timeout(
+            policy.budget_blob
+        ):  # a client that opens a tunnel and says nothing does not keep it
+            flight, kind = await _read(client, early, won.dialed)
+    except TimeoutError:
+        won.dialed.close()
+        raise ClientLeft from None
     except BaseException:
         won.dialed.close()
         raise
@@ -156,14 +161,15 @@ class _Departure:
         self._loop.add_reader(self._client, self._look, callback)
 
     def _look(self, callback: Callable[[], object]) -> None:
-        with contextlib.suppress(BlockingIOError):
-            try:
-                left = not self._client.recv(1, socket.MSG_PEEK)
-            except ConnectionError:
-                left = True
-            self._loop.remove_reader(self._client)
-            if left:
-                callback()
+        try:
+            left = not self._client.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            left = True
+        self._loop.remove_reader(self._client)
+        if left:
+            callback()
 
     def __enter__(self) -> Self:
         return self

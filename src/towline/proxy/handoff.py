@@ -23,7 +23,7 @@ from typing import cast
 from mitmproxy.proxy.server import ConnectionHandler
 
 from towline.errors import ClientLeft
-from towline.proxy.layer import Asked, Inbox
+from towline.proxy.layer import MAX_PENDING, Asked, Inbox
 from towline.types import Address, IPAddress, Target
 
 LINGER = 2.0  # seconds that a refused client gets to read its answer and close
@@ -44,6 +44,9 @@ class HeldClient:
         self._reader: asyncio.StreamReader = io.reader
         self._writer: asyncio.StreamWriter = io.writer
         self._inbox: Inbox = asked.inbox
+        self._inbox.on_full = self._pause_reading
+        if len(self._inbox.pending) >= MAX_PENDING:
+            self._pause_reading()
         host, port = asked.client.peername[:2]
         self.ip: IPAddress = _plain_address(host)
         self.name = str(Target(str(self.ip), port))
@@ -64,8 +67,19 @@ class HeldClient:
             self._writer.write(head)
             await self._writer.drain()
 
+    def _pause_reading(self) -> None:
+        transport = self._transport
+        if transport.is_reading():
+            transport.pause_reading()
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        return cast("asyncio.Transport", self._writer.transport)  # of a socket: both directions
+
     async def refuse(self, answer: bytes) -> None:
         """Send a last answer, then FIN; wait for the client's FIN, so that no unread byte turns the close into RST."""
+        self._inbox.discard()
+        self._transport.resume_reading()
         await self.answer(answer)
         closed = asyncio.Event()
         self.when_left(closed.set)
@@ -86,7 +100,7 @@ class HeldClient:
 
     async def _quiesce(self) -> None:
         """Pause the transport and let mitmproxy's task use up what its StreamReader holds."""
-        transport = cast("asyncio.Transport", self._writer.transport)  # of a socket: both directions
+        transport = self._transport
         for _ in range(MAX_TURNS):
             if self._inbox.closed or transport.is_closing():
                 raise ClientLeft

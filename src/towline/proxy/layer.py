@@ -26,6 +26,8 @@ from mitmproxy.proxy.context import Context
 from towline.core.head import HEAD_TIMEOUT, HeadReader, Request
 from towline.errors import Refused
 
+MAX_PENDING = 64 * 1024  # bytes past a head that are kept while its request waits; mitmproxy reads as much at once
+
 
 @dataclass(slots=True)
 class Inbox:
@@ -37,6 +39,23 @@ class Inbox:
     """The client has sent FIN, or is gone."""
     on_closed: Callable[[], object] | None = None
     """Called once when `closed` becomes true."""
+    on_full: Callable[[], object] = lambda: None
+    """Called when MAX_PENDING bytes are kept: nothing more should be read from the client for now."""
+    discarding: bool = False
+    """The request is refused: what the client still sends is forgotten."""
+
+    def take(self, data: bytes) -> None:
+        """Keep what came past the head, which may be the body of a push, until somebody uses it."""
+        if self.discarding:
+            return
+        self.pending += data
+        if len(self.pending) >= MAX_PENDING:
+            self.on_full()
+
+    def discard(self) -> None:
+        """Forget what is kept and what comes."""
+        self.discarding = True
+        self.pending.clear()
 
     def close(self) -> None:
         """The client's side has ended."""
@@ -78,7 +97,7 @@ class RequestLayer(layer.Layer):
             case events.Start():
                 yield commands.RequestWakeup(HEAD_TIMEOUT)
             case events.DataReceived(connection=self.context.client, data=data) if self.asked:
-                self._inbox.pending += data
+                self._inbox.take(data)
             case events.DataReceived(connection=self.context.client, data=data):
                 yield from self._read_head(data)
             case events.Wakeup() if not self.asked:
@@ -98,7 +117,7 @@ class RequestLayer(layer.Layer):
             return
         if whole is not None:
             request, rest = whole
-            self._inbox.pending += rest
+            self._inbox.take(rest)
             yield from self._ask(request)
 
     def _ask(self, request: Request | Refused) -> layer.CommandGenerator[None]:
