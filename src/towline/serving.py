@@ -265,5 +265,5 @@ def _log_tunnel(tunnel: Tunnel, ranking: Ranking, won: Won, flown: Flown, end: R
         bytes_in=end.bytes_in,
         bytes_out=end.bytes_out,
         seconds=round(seconds, 3),
-        end=str(end.first),
+        end=end.reason,
     )

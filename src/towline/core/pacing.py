@@ -48,8 +48,9 @@ class Pacing:
         persists = target in self._failed and now - self._failed[target] < PERSISTS
         if rounds <= len(PAUSES) and not persists and _may_pass(attempts) and left > PAUSES[rounds - 1] + LEAST_ROUND:
             return PAUSES[rounds - 1]
-        self._failed[target] = now
-        self._failed.move_to_end(target)
+        if not persists:  # else steady retries would never get a second round again
+            self._failed[target] = now
+            self._failed.move_to_end(target)
         if len(self._failed) > MAX_REMEMBERED:
             self._failed.popitem(last=False)
         return None

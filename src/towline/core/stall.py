@@ -1,6 +1,6 @@
 """When to release a tunnel: a stall is told from a slow reader, a dead route from a stuck connection.
 
-One Watch for each tunnel that relays. About once a second it takes a `look` at the counters and says what to do next.
+One Watch for each tunnel that relays. Now and then it takes a `look` at the counters and says what to do next.
 What probes found comes in by `judged`; a look right after it loses no time.
 
     look, judged   ->   Hold | Probe | Release

@@ -28,16 +28,11 @@ from contextlib import suppress
 from itertools import islice
 from os import listdir, readlink
 
+from towline.core.clients import PROCESSES
 from towline.net.edge import brief
 from towline.types import Address, IPAddress
 
-REGISTRY_CLIENTS = frozenset(
-    {
-        *("dockerd", "containerd", "buildkitd", "crio"),
-        *("podman", "skopeo", "buildah", "ctr", "nerdctl"),
-        *("crane", "executor", "ko", "cosign"),  # executor: kaniko's
-    }
-)
+REGISTRY_CLIENTS = frozenset(PROCESSES)
 """Who is looked at first, so that the usual case opens a handful of folders (the clients of clients.md A)."""
 
 MAX_DESCRIPTORS = 50_000

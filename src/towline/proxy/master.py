@@ -148,8 +148,8 @@ class LeanMaster(master.Master):
 
     async def _stop(self) -> None:
         self._service.begin_draining()
+        await self._end_reload()  # which tells the supervisor READY: STOPPING is the last word
         self._supervisor.stopping(HEAD_GRACE + self._service.longest_stop)
-        await self._end_reload()
         await self._proxyserver.servers.update([])
         drained = asyncio.create_task(self._drain(), name="drain")
         hurried = asyncio.create_task(self._hurry.wait(), name="second signal")
