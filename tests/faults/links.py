@@ -24,7 +24,7 @@ ROUTE = {
 }
 
 type Hits = Callable[[], int]
-type Fault = AbstractContextManager[Hits]
+type Lasting = AbstractContextManager[Hits]
 
 
 class Links:
@@ -43,33 +43,33 @@ class Links:
         queue = ("tbf", "rate", f"{round(megabits * 1000)}kbit", "burst", "64k", "latency", "50ms")
         self._far.run("tc", "qdisc", "replace", "dev", _peer(link), "root", *queue)
 
-    def refusing(self, link: str) -> Fault:
+    def refusing(self, link: str) -> Lasting:
         """New connections are answered with RST."""
         return self._rules(self._far, {"input": f"{_in(link)} {SYN} {HIT} reject with tcp reset"})
 
-    def swallowing(self, link: str) -> Fault:
+    def swallowing(self, link: str) -> Lasting:
         """Nothing answers new connections."""
         return self._rules(self._far, {"input": f"{_in(link)} {SYN} {HIT} drop"})
 
-    def dead(self, *links: str) -> Fault:
+    def dead(self, *links: str) -> Lasting:
         """No packet gets through, either way, and nothing says so."""
         chains = {"input": f"{_in(*links)} {HIT} drop", "output": f"{_out(*links)} {HIT} drop"}
         return self._rules(self._far, chains)
 
-    def dead_after(self, link: str, size: int) -> Fault:
+    def dead_after(self, link: str, size: int) -> Lasting:
         """No packet gets to the near side once `size` bytes have."""
         return self._rules(self._far, {"output": f"{_out(link)} quota over {size} bytes {HIT} drop"})
 
-    def resetting(self, link: str) -> Fault:
+    def resetting(self, link: str) -> Lasting:
         """Whatever the near side sends, it gets RST for; the far side never hears of it."""
         chains = {"output": f'oifname "{link}" meta l4proto tcp {HIT} reject with tcp reset'}
         return self._rules(self._near, chains)
 
-    def losing(self, link: str, percent: int) -> Fault:
+    def losing(self, link: str, percent: int) -> Lasting:
         """So many packets in a hundred get lost on their way to the near side."""
         return self._rules(self._far, {"output": f"{_out(link)} numgen random mod 100 < {percent} {HIT} drop"})
 
-    def narrow(self, link: str) -> Fault:
+    def narrow(self, link: str) -> Lasting:
         """Packets above SMALL_MTU get lost on their way to the near side, and no ICMP says so (RFC 2923 2.1)."""
         return self._rules(self._far, {"output": f"{_out(link)} meta length > {SMALL_MTU} {HIT} drop"})
 

@@ -38,6 +38,7 @@ class FaultyProxy:
         self, launch: Launch, name: str, address: tuple[str, int], folder: Path, *, host: str | None = None
     ) -> None:
         """Listen at `address`, its socket for orders in `folder`; with a `host`, every tunnel leads there."""
+        self.address = address
         self._launch = launch
         self._name = name
         self._orders = folder / f"{name}.sock"
@@ -49,7 +50,14 @@ class FaultyProxy:
         """Start it, or start it again once it has ended."""
         self._orders.unlink(missing_ok=True)
         self._daemon = self._launch(self._name, *self._argv)
-        self._daemon.wait_until(self._orders.exists, f"{self._name} takes orders", timeout=START_TIMEOUT)
+        self._daemon.wait_until(self._takes_orders, f"{self._name} takes orders", timeout=START_TIMEOUT)
+
+    def _takes_orders(self) -> bool:
+        try:
+            self.order()
+        except OSError:
+            return False
+        return True
 
     def order(self, **order: str | int | bool) -> Counts:
         """Pass one order on; the counts after it."""

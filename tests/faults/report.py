@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.faults.clients import OWN_WAIT
 from tests.faults.meter import NOTHING, Moved
-from tests.faults.rows import Row
+from tests.faults.row import Row
 from tests.faults.scene import Pull
 
 MIB = 2**20

@@ -9,18 +9,16 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from tests.e2e.rig.process import wait_until
 from tests.e2e.rig.world import INTERFACE_LINK, SOURCE, SOURCE_LINK
-from tests.faults import links
 from tests.faults.clients import signal_reader
-from tests.faults.links import Hits, Links, once
-from tests.faults.scene import MIDWAY, Fault, Scene
+from tests.faults.links import Hits, Lasting, Links, once
+from tests.faults.row import RESUMING, Asked, Fault, Row
+from tests.faults.scene import MIDWAY, Scene
 from tests.faults.stage import FAULTY_PROXY
 
-DEADLINE = 60.0  # seconds for a pull: dockerd alone waits up to 5 + 10 + 15 + 20 s (clients.md A.2)
 MB = 1_000_000
 CUT = 6 * MB  # bytes of a tunnel: about a third of a layer
 
@@ -30,24 +28,9 @@ BY_LINK = {"first": {"interface": INTERFACE_LINK}, "second": SECOND}
 BY_SOURCE = {"first": SECOND, "second": {"interface": INTERFACE_LINK}}
 LINK_ALONE = {"first": {"interface": INTERFACE_LINK}}
 
-RESUMING = ("docker", "ctr", "goclient")
 CRIO = (*RESUMING, "crio")
 OLD = ("podman", "skopeo")  # Debian 12's, which resume nothing
 EVERYONE = (*RESUMING, *OLD)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked of Towline, beside that the pull completes."""
-
-    phase: str
-    over: float | None = None
-    """Seconds over the clean pull at most; None where the fault itself takes its time."""
-    waits: bool = False
-    """To these the client adds its own wait before it resumes."""
-    releases: bool = True
-    """Whether any tunnel may be released."""
-
 
 CONNECT = Asked("connect", 0.5)
 FLIGHT = Asked("first flight", 2.0)
@@ -59,26 +42,7 @@ HOLD = Asked("hold", releases=False)
 COMPLETE = Asked("complete")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table."""
-
-    name: str
-    asked: Asked
-    routes: dict[str, Any]
-    fault: Fault
-    midway: bool = False
-    """The fault strikes when MIDWAY bytes have come; else before the pull begins."""
-    clients: tuple[str, ...] = RESUMING
-    told: tuple[str, ...] = ()
-    """Clients of which is told what they do, and nothing asked."""
-    short: str | None = None
-    """The client that plays this row in the short form; None where it is left out there."""
-    deadline: float = DEADLINE
-    """Seconds for the pull."""
-
-
-def at_link(fault: Callable[..., links.Fault], *arguments: Any) -> Fault:
+def at_link(fault: Callable[..., Lasting], *arguments: Any) -> Fault:
     """A method of Links as a fault."""
     return lambda scene: fault(scene.stage.links, *arguments)
 
@@ -199,6 +163,7 @@ def nothing(_: Scene) -> Iterator[Hits]:
     yield once
 
 
+CLEAN = Row("none, by proxy", HOLD, BY_PROXY, nothing, clients=EVERYONE)
 FIRST = INTERFACE_LINK
 
 ROWS = (
@@ -218,6 +183,7 @@ ROWS = (
     Row("200, then FIN", FLIGHT, BY_PROXY, at_proxy("200-close"), clients=EVERYONE, short="skopeo"),
     Row("200, then RST", FLIGHT, BY_PROXY, at_proxy("200-reset"), clients=EVERYONE, short="ctr"),
     Row("200, then a block page", FLIGHT, BY_PROXY, at_proxy("200-page"), clients=EVERYONE, short="docker"),
+    Row("MTU black hole", FLIGHT, BY_LINK, at_link(Links.narrow, FIRST), clients=EVERYONE),
     Row("200, then a TLS alert", FLIGHT, BY_PROXY, at_proxy("200-alert"), clients=EVERYONE),
     # In the middle: cuts, which say that they are some.
     Row("RST after 6 MB", CUTS, BY_PROXY, at_proxy("reset", CUT), clients=CRIO, told=OLD, short="ctr"),
@@ -238,7 +204,6 @@ ROWS = (
     Row("interface loses its address", SILENCE, BY_LINK, at_link(Links.without_address, FIRST), midway=True),
     Row("source address gone", SILENCE, BY_SOURCE, at_link(Links.without_address, SOURCE_LINK), midway=True),
     Row("MTU black hole midway", SILENCE, BY_LINK, at_link(Links.narrow, FIRST), midway=True),
-    Row("MTU black hole from the start", SILENCE, BY_LINK, at_link(Links.narrow, FIRST)),
     Row("all live tunnels freeze", STUCK, BY_PROXY, proxy_freezes("all", new_ones=False), midway=True, clients=CRIO),
     Row("one live tunnel freezes", STUCK, BY_PROXY, proxy_freezes("one", new_ones=False), midway=True),
     Row("silence after 6 MB of each tunnel", STUCK, BY_PROXY, at_proxy("stall", CUT), clients=CRIO),
@@ -253,13 +218,18 @@ ROWS = (
         midway=True, short="ctr"),
     Row("the only route dead for 8 s", COMPLETE, LINK_ALONE, for_a_while(at_link(Links.dead, FIRST), 8.0), midway=True),
     # No fault of any route.
-    Row("none, by proxy", HOLD, BY_PROXY, nothing, clients=EVERYONE, short="docker"),
+    CLEAN,
     Row("none, by link", HOLD, BY_LINK, nothing, clients=EVERYONE),
     Row("slow reader", HOLD, BY_PROXY, nothing, clients=("slowreader",)),
     Row("client paused for 15 s", HOLD, BY_PROXY, client_paused, midway=True),
     Row("the only route slow, 16 Mbit/s", HOLD, LINK_ALONE, at_link(Links.throttled, FIRST, 16.0), deadline=90),
     Row("client gone", HOLD, BY_PROXY, client_gone, short="goclient"),
     # Towline itself.
-    Row("Towline gets SIGTERM", COMPLETE, BY_PROXY, towline_ends(signal.SIGTERM), midway=True, short="ctr"),
-    Row("Towline gets SIGKILL", COMPLETE, BY_PROXY, towline_ends(signal.SIGKILL), midway=True),
+    Row("Towline gets SIGTERM", COMPLETE, BY_PROXY, towline_ends(signal.SIGTERM), midway=True),
+    Row("SIGTERM, its socket held", COMPLETE, BY_PROXY, towline_ends(signal.SIGTERM), midway=True, held=True),
+    # Where nobody holds the socket, containerd's second and last try comes before a new Towline listens.
+    Row("Towline gets SIGKILL", COMPLETE, BY_PROXY, towline_ends(signal.SIGKILL), midway=True, clients=("docker",),
+        told=("ctr", "goclient")),
+    Row("SIGKILL, its socket held", COMPLETE, BY_PROXY, towline_ends(signal.SIGKILL), midway=True, held=True,
+        short="ctr"),
 )  # fmt: skip

@@ -5,24 +5,21 @@ from __future__ import annotations
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.e2e.rig.clients import HUB_REFERENCE, ContainerClient
 from tests.e2e.rig.process import POLL, Daemon, ProgramError, wait_until
-from tests.e2e.rig.towline import Towline
-from tests.faults.links import Hits
+from tests.e2e.rig.towline import PROXY_ADDRESS, Towline
 from tests.faults.meter import NOTHING, Moved
+from tests.faults.row import Row
 from tests.faults.stage import Stage
 
 MIDWAY = 20 * 2**20  # bytes: a third of the pull, when every layer under way has brought several MB
 DRAIN = 30.0  # seconds: what Towline has without a configuration
 END_TIMEOUT = 5.0  # seconds for Towline to end at once
 WORDS = 400  # characters of a client's last words that are kept
-
-type Fault = Callable[[Scene], AbstractContextManager[Hits]]
 
 
 @dataclass(slots=True)
@@ -46,21 +43,21 @@ class Pull:
 class Scene:
     """What a fault sees of a pull, and what it can do to it. Its owner calls `close()`."""
 
-    def __init__(self, stage: Stage, client: ContainerClient, routes: dict[str, Any], deadline: float) -> None:
-        """Start a Towline with these routes; a pull has `deadline` seconds."""
+    def __init__(self, stage: Stage, client: ContainerClient, row: Row) -> None:
+        """Start a Towline for it."""
         self.stage = stage
         self.client = client
-        self._routes = routes
-        self._deadline = deadline
+        self._row = row
         self._began = 0.0
         self._received = 0
         self.pull: Daemon | None = None
         self.failovers: Counter[str] = Counter()
         self.log: list[dict[str, Any]] = []
+        self._listener = stage.world.near.listen(PROXY_ADDRESS) if row.held else None
         self.towline = self._start_towline()
 
     def _start_towline(self) -> Towline:
-        return self.stage.start_towline(self._routes, limits={"drain": DRAIN})
+        return self.stage.start_towline(self._row.routes, listener=self._listener, limits={"drain": DRAIN})
 
     def begin_pull(self) -> Daemon:
         """Begin to pull into an empty store; the caller stops it."""
@@ -78,7 +75,7 @@ class Scene:
 
     def goes_on(self) -> bool:
         """Whether the pull is under way and may go on."""
-        return self.pull is not None and self.pull.running and self.seconds < self._deadline
+        return self.pull is not None and self.pull.running and self.seconds < self._row.deadline
 
     def wait(self, seconds: float) -> bool:
         """Let time pass; False where the pull ended meanwhile."""
@@ -95,7 +92,7 @@ class Scene:
 
     def wait_for_end(self) -> None:
         """Wait until the pull has ended, or its time is up."""
-        self.wait(self._deadline)
+        self.wait(self._row.deadline)
 
     def restart_towline(self, number: signal.Signals) -> None:
         """End it by a signal, and start another in its place as soon as it is gone, as a supervisor does."""
@@ -117,41 +114,32 @@ class Scene:
     def close(self) -> None:
         """End what still runs, and leave the stage as it was."""
         self.towline.process.stop(0)
+        if self._listener is not None:
+            self._listener.close()
         self.stage.proxy.heal()
 
 
-def play(
-    stage: Stage, client: ContainerClient, fault: Fault, *, routes: dict[str, Any], midway: bool, deadline: float
-) -> Pull:
-    """One pull; its fault strikes when MIDWAY bytes have come where `midway` is set, else before it begins."""
-    came_of_it = Pull()
-    with _scene(stage, client, routes, deadline) as scene:
+def play(stage: Stage, client: ContainerClient, row: Row) -> Pull:
+    """One pull by `client` under the fault of a row."""
+    scene = Scene(stage, client, row)
+    came_of_it = Pull(failovers=scene.failovers, log=scene.log)
+    with closing(scene):
         try:
-            _pull(scene, fault, midway, came_of_it)
+            _pull(scene, row, came_of_it)
             scene.end_towline()
         except (ProgramError, OSError, ValueError) as error:
             came_of_it.completed = False
             came_of_it.words += str(error)[-WORDS:]
-        came_of_it.failovers, came_of_it.log = scene.failovers, scene.log
     return came_of_it
 
 
-@contextmanager
-def _scene(stage: Stage, client: ContainerClient, routes: dict[str, Any], deadline: float) -> Iterator[Scene]:
-    scene = Scene(stage, client, routes, deadline)
-    try:
-        yield scene
-    finally:
-        scene.close()
-
-
-def _pull(scene: Scene, fault: Fault, midway: bool, came_of_it: Pull) -> None:
+def _pull(scene: Scene, row: Row, came_of_it: Pull) -> None:
     with ExitStack() as undo:
-        hits = None if midway else undo.enter_context(fault(scene))
+        hits = None if row.midway else undo.enter_context(row.fault(scene))
         before = scene.stage.meter.read()
         pull = undo.enter_context(scene.begin_pull())
-        if midway and scene.wait_for_bytes(MIDWAY):
-            hits = undo.enter_context(fault(scene))
+        if row.midway and scene.wait_for_bytes(MIDWAY):
+            hits = undo.enter_context(row.fault(scene))
         scene.wait_for_end()
         came_of_it.seconds = scene.seconds
         came_of_it.moved = scene.stage.meter.read().since(before)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import socket
 import tempfile
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -63,11 +64,14 @@ class Stage:
             self._clients[name] = self._owned.enter_context(closing(client))
         return self._clients[name]
 
-    def start_towline(self, routes: dict[str, Any], **sections: Any) -> Towline:
+    def start_towline(
+        self, routes: dict[str, Any], *, listener: socket.socket | None = None, **sections: Any
+    ) -> Towline:
         """A Towline that has learned nothing yet; the caller stops it."""
         folder = self._folder / f"towline-{next(self._numbers)}"
         folder.mkdir()
-        return Towline(self.world.near, folder, routes, ca=self._authority.ca, **sections)
+        near, ca = self.world.near, self._authority.ca
+        return Towline(near, folder, routes, ca=ca, listener=listener, **sections)
 
     def close(self) -> None:
         """Take everything down."""

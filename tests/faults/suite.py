@@ -26,7 +26,8 @@ from queue import SimpleQueue
 from tests.e2e.rig.clients import ContainerClient
 from tests.e2e.rig.process import ProgramError
 from tests.faults.report import HEAD, Clean, Line, table
-from tests.faults.rows import BY_PROXY, DEADLINE, ROWS, Row, nothing
+from tests.faults.row import Row
+from tests.faults.rows import CLEAN, ROWS
 from tests.faults.scene import Pull, play
 from tests.faults.stage import Stage
 
@@ -45,14 +46,15 @@ class Suite:
     def play(self, row: Row, name: str) -> tuple[Pull, Clean]:
         """One pull of a row, and what the client needs without its fault."""
         client = self._stage.client(name)
+        if name not in self._clean:
+            play(self._stage, client, CLEAN)  # a first pull is slower than all others, and counts nowhere
         if self._since[name] % CLEAN_EVERY == 0:
             self._play_clean(client)
         self._since[name] += 1
-        pull = play(self._stage, client, row.fault, routes=row.routes, midway=row.midway, deadline=row.deadline)
-        return pull, _usual(self._clean[name])
+        return play(self._stage, client, row), _usual(self._clean[name])
 
     def _play_clean(self, client: ContainerClient) -> None:
-        pull = play(self._stage, client, nothing, routes=BY_PROXY, midway=False, deadline=DEADLINE)
+        pull = play(self._stage, client, CLEAN)
         if pull.completed:
             self._clean[client.name].append(pull)
         elif not self._clean[client.name]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from tests.faults.report import Line
-from tests.faults.rows import ROWS, Row
+from tests.faults.row import Row
+from tests.faults.rows import ROWS
 from tests.faults.suite import Suite
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]

@@ -65,10 +65,13 @@ class Namespace:
         with self._entered("pid_for_children", os.CLONE_NEWPID):
             return run_any(self._inside(argv), env=env or self.env, timeout=timeout)
 
-    def start(self, name: str, *argv: str, env: Mapping[str, str] | None = None) -> Daemon:
+    def start(
+        self, name: str, *argv: str, env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
+    ) -> Daemon:
         """Start a program in here that stays, with its output in `name`.log; the caller owns it."""
+        log = self.folder / f"{name}.log"
         with self._entered("pid_for_children", os.CLONE_NEWPID):
-            return Daemon(name, self._inside(argv), env=env or self.env, log=self.folder / f"{name}.log")
+            return Daemon(name, self._inside(argv), env=env or self.env, log=log, pass_fds=pass_fds)
 
     def _inside(self, argv: Sequence[str]) -> list[str]:
         # Without --pid, nsenter becomes the program instead of waiting for it: the fork has already happened.
@@ -78,6 +81,11 @@ class Namespace:
         """A TCP connection made from in here to a literal address; the caller owns it."""
         with self._entered("net", os.CLONE_NEWNET):
             return socket.create_connection(address, timeout=timeout)
+
+    def listen(self, address: tuple[str, int]) -> socket.socket:
+        """A TCP listener in here; the caller owns it."""
+        with self._entered("net", os.CLONE_NEWNET):
+            return socket.create_server(address)
 
     @contextmanager
     def http(self, address: tuple[str, int], timeout: float = 30.0) -> Iterator[http.client.HTTPConnection]:

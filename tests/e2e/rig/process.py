@@ -66,12 +66,15 @@ def wait_until(check: Callable[[], bool], what: str, *, timeout: float, told: Ca
 class Daemon:
     """A program that runs until it is stopped. Its owner calls `stop()`, or uses it as a context manager."""
 
-    def __init__(self, name: str, argv: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, name: str, argv: Sequence[str], *, env: Mapping[str, str], log: Path, pass_fds: Sequence[int] = ()
+    ) -> None:
+        """Start it; it inherits the descriptors `pass_fds` under the same numbers."""
         self.name = name
         self.log = log
         with log.open("wb") as sink:
             self._process = subprocess.Popen(
-                argv, env=env, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT
+                argv, env=env, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, pass_fds=pass_fds
             )
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,14 @@ PROXY_URL = "http://127.0.0.1:3128"
 DRAIN = 1.0  # seconds that idle keep-alive tunnels (dockerd's live 30 s) may hold up the end of a test
 START_TIMEOUT = 20.0  # seconds until /readyz; one or two are usual
 
+# sd_listen_fds(3): descriptors begin with 3, and are meant for this process id. No shell: dash knows none above 9.
+PASS_ON = """\
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
 type StartTowline = Callable[..., Towline]
 """The fixture's type: `start_towline(routes, **sections)`."""
 
@@ -32,20 +41,31 @@ class Towline:
     """One running Towline, and a context manager that stops it. `home` is its HOME, empty at the start."""
 
     def __init__(
-        self, near: Namespace, folder: Path, routes: dict[str, Any], *, ca: Path | None = None, **sections: Any
+        self,
+        near: Namespace,
+        folder: Path,
+        routes: dict[str, Any],
+        *,
+        ca: Path | None = None,
+        listener: socket.socket | None = None,
+        **sections: Any,
     ) -> None:
         """Write the configuration and start it; `sections` are further top-level keys, merged into the rig's.
 
-        With `ca` the machine trusts that authority, as it would trust the registries'.
+        With `ca` the machine trusts that authority, as it would trust the registries'. A `listener` at PROXY_ADDRESS is
+        passed on as systemd does.
         """
         self._near = near
         self.home = folder / "home"
         self.home.mkdir()
         config = folder / "towline.yaml"
         config.write_text(yaml.safe_dump(_settings(routes, sections), sort_keys=False))
-        argv = (sys.executable, "-m", "towline", "run", "--config", str(config))
+        argv: tuple[str, ...] = (sys.executable, "-m", "towline", "run", "--config", str(config))
+        passed = () if listener is None else (listener.fileno(),)
+        if passed:
+            argv = (sys.executable, "-c", PASS_ON, str(passed[0]), *argv)
         env = environment(self.home, **({"SSL_CERT_FILE": str(ca)} if ca else {}))
-        self.process: Daemon = near.start(f"towline-{folder.name}", *argv, env=env)
+        self.process: Daemon = near.start(f"towline-{folder.name}", *argv, env=env, pass_fds=passed)
         try:
             self.process.wait_until(lambda: self.ready() == (200, "ready"), "towline is ready", timeout=START_TIMEOUT)
         except BaseException:
