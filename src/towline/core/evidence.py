@@ -1,7 +1,7 @@
 """What is observed of routes, as values that pass from the wire to the ledger: nothing here decides.
 
-    Carried     what a tunnel or a probe brought while its upstream was the limit
-    Finding     what one probe found about one route for one host
+Carried     what a tunnel or a probe brought while its upstream was the limit
+Finding     what one probe found about one route for one host
 """
 
 from __future__ import annotations
