@@ -14,11 +14,13 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from towline.core.ledger import Ledger, Tunnel
+from towline.core.stall import BULK
 from towline.net.relay import Relay
 
 AFTER_RELOAD = 2.0  # seconds of silence; a tunnel of a route that is gone serves for nothing but to be reused
 AT_STOP = 5.0  # seconds of silence: longer, since a request over it finds no other Towline yet
-ANSWERED_BY = 15.0  # seconds that a request may wait for its answer: dockerd's token calls end then (clients.md A.7)
+ANSWERED_BY = 15.0  # seconds that a request may wait for its answer: dockerd's token calls end then (clients.md A.7);
+# and that a layer may halt, for which the watch over tunnels (core/stall.py) has done all it can do by then
 SHORTEST_PAUSE = 0.05  # seconds between two looks, where a tunnel is due the next moment or bytes are still queued
 
 
@@ -82,7 +84,9 @@ class Leaving:
         is_asking = relay.last_out > relay.last_in
         if is_asking and relay.bytes_out > relay.bytes_in:  # an upload: registries take their time to store a layer
             return patience
-        left = (ANSWERED_BY if is_asking else patience) - (self._loop.time() - relay.last_activity)
+        # After much of an answer it may be idle, or its layer halts: at a reload there is time to let it show.
+        may_halt = relay.bytes_in >= BULK and not self._stopping
+        left = (ANSWERED_BY if is_asking or may_halt else patience) - (self._loop.time() - relay.last_activity)
         if left > 0:
             return min(left, patience)
         self._released.add(tunnel.id)

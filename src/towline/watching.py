@@ -12,8 +12,10 @@ every relay's counters twice a second, probes (net/alive.py), asks who the clien
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -59,13 +61,18 @@ class Watched:
     """What its route was dialled by: after a reload the name may mean another way out."""
     process: str | None = None
     process_asked: bool = False
+    still_together_at: float = -math.inf
+    """When it was last found to stand still together with others."""
     refusal: str = ""
     """Why the last wish to release it was not granted; logged once."""
 
+    def same_way(self, other: Watched) -> bool:
+        """Whether it goes by the same way out."""
+        return self.tunnel.route == other.tunnel.route and self.dialer is other.dialer
+
     def goes_as(self, other: Watched) -> bool:
         """Whether it goes to the same target by the same way out."""
-        mine, theirs = self.tunnel, other.tunnel
-        return mine.target == theirs.target and mine.route == theirs.route and self.dialer is other.dialer
+        return self.tunnel.target == other.tunnel.target and self.same_way(other)
 
 
 @dataclass(slots=True)
@@ -105,7 +112,8 @@ class Watching:
         watched.dialer, watched.raced = dialer, bool(flown.attempts)
         tunnel = watched.tunnel
         watched.relay, watched.tls, watched.http2 = relay, flown.tls, flown.http2
-        watched.watch = Watch(flown.route, tunnel.classification.role, self.policy())
+        still_together = partial(self._stand_still_together, watched)
+        watched.watch = Watch(flown.route, tunnel.classification.role, self.policy(), still_together)
         self._watched[tunnel.id] = watched
         self._look_later()
 
@@ -210,8 +218,7 @@ class Watching:
             self._remember_stuck(watched)
         else:
             self.ledger.cut(tunnel, f"{release.cause}: {release.reason}", now=now)
-        if release.cause is Cause.DEAD:
-            self._release_idle(watched, now)
+        self._release_idle(watched, now, of_all=release.cause is Cause.DEAD)
         self._ended_early(watched, relay, now)
         client = f"{watched.client}, {decision.reason}"
         tell = log.info if release.cause is Cause.STUCK else log.warning
@@ -229,15 +236,19 @@ class Watching:
         while len(self._stuck) > MAX_STUCK:
             del self._stuck[next(iter(self._stuck))]
 
-    def _release_idle(self, dead: Watched, now: float) -> None:
-        """Close the idle tunnels over a route that was found dead, before a client sends its next request over one.
+    def _release_idle(self, released: Watched, now: float, *, of_all: bool) -> None:
+        """Close idle tunnels over the route of one that is released, before a client sends its next request over one.
 
-        That costs their clients nothing (clients.md 0 fact 9), so it needs no probe of their own hosts.
+        `of_all` where the route is dead; else those that its own client has to the same target: it is to come back by
+        a CONNECT, for which a route is chosen anew. That costs the clients nothing (clients.md 0 fact 9), so it needs
+        no probe of the tunnels' own hosts.
         """
         for other in list(self._watched.values()):
             relay, watch = other.relay, other.watch
-            idle = watch is not None and watch.is_idle and relay is not None and now - relay.last_activity >= LOOK_EVERY
-            if relay is not None and idle and other.tunnel.route == dead.tunnel.route and other.dialer is dead.dialer:
+            if other is released or relay is None or watch is None:
+                continue
+            meant = released.same_way(other) if of_all else released.goes_as(other) and other.client == released.client
+            if meant and watch.is_idle and now - relay.last_activity >= LOOK_EVERY:
                 del self._watched[other.tunnel.id]
                 relay.release()
 
@@ -282,20 +293,26 @@ class Watching:
         rate = None if elsewhere is None else self.ledger.rate(elsewhere, tunnel)
         told = {route: alive.detail for route, alive in found}
         log.info("probed", target=str(tunnel.target), route=tunnel.route, found=told)
-        together = self._stand_still_together(watched, now)
-        return Verdict(here=here[1].ok, elsewhere=elsewhere, began=began, rate=rate, together=together)
+        return Verdict(here=here[1].ok, elsewhere=elsewhere, began=began, rate=rate)
 
-    def _stand_still_together(self, watched: Watched, now: float) -> bool:
-        """Whether several tunnels to a host over a route are silent in or after an answer, and none of them moves."""
-        still = 0
+    def _stand_still_together(self, watched: Watched) -> bool:
+        """Whether several tunnels to a host over a route are silent in or after an answer, and none of them moves.
+
+        The last of them is one of several still when the others have been released.
+        """
+        now = asyncio.get_running_loop().time()
+        still: list[Watched] = []
         for other in self._watched.values():
             relay, watch = other.relay, other.watch
             if not other.goes_as(watched) or relay is None or watch is None or not watch.stands_still:
                 continue
             if now - relay.last_in < self.policy().suspect_after:
                 return False
-            still += 1
-        return still > 1
+            still.append(other)
+        if len(still) > 1:
+            for other in still:
+                other.still_together_at = now
+        return watched.relay is not None and watched.still_together_at > watched.relay.last_activity
 
     def _judge(self, watched: Watched, verdict: Verdict) -> None:
         """Judge every tunnel to the same host over the same route by it, and look at once what follows."""

@@ -110,10 +110,13 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that stages are taken down
     lines = [Line(row, client) for row, client in chosen(options.row, options.client)]
     print(HEAD, file=sys.stderr)
-    play_all(lines, runs=options.runs, jobs=options.jobs)
-    print(table(lines))
-    if options.json:
-        options.json.write_text(json.dumps([line.as_json() for line in lines], indent=1))
+    try:
+        play_all(lines, runs=options.runs, jobs=options.jobs)
+    finally:  # hours of figures are worth having where the rest was cut short
+        played = [line for line in lines if line.pulls]
+        print(table(played))
+        if options.json:
+            options.json.write_text(json.dumps([line.as_json() for line in played], indent=1))
     return 0 if all(line.verdict() == "ok" for line in lines if line.is_judged) else 1
 
 

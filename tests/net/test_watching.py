@@ -28,6 +28,7 @@ from towline.watching import IDLE, MEASURABLE, Watched, Watching
 TARGET = Target("blobs.test", 443)
 BLOB = Classification("hub", Role.BLOB, "blobs.test", "blob host of hub")
 ENDS = (("127.0.0.1", 50000), ("127.0.0.1", 3128))
+STUCK_AFTER = 0.5  # seconds
 DEADLINE = 5.0  # seconds within which anything here must have happened
 
 
@@ -67,7 +68,7 @@ class World:
         self.dialers: dict[str, FakeDialer] = {route: FakeDialer() for route in self.alive}
         self.watching = Watching(
             self.ledger,
-            policy=lambda: StallPolicy(suspect_after=0.02, stuck_after=0.3),
+            policy=lambda: StallPolicy(suspect_after=0.02, stuck_after=STUCK_AFTER),
             probing=Probing(
                 self.ledger,
                 lambda target: Ranking(target, BLOB, tuple(Candidate(route, 0.1, "", 0.25) for route in self.alive)),
@@ -272,6 +273,36 @@ async def test_idle_tunnels_go_with_a_dead_route(world: World) -> None:
         await stalled.released.wait()
         await idle.released.wait()
     assert not waiting.released.is_set()
+
+
+async def test_tunnels_that_stand_still_together_all_go(world: World) -> None:
+    """Once none of them moves, the last one is released with the others, long before a single one would be."""
+    moving, *still = relays = [FakeRelay() for _ in range(3)]
+    for relay in relays:
+        world.open(relay)
+    async with asyncio.timeout(DEADLINE):
+        while len(world.probed) < 2:
+            moving.last_in = asyncio.get_running_loop().time()
+            await asyncio.sleep(0.005)
+        assert not any(relay.released.is_set() for relay in still)
+        began = asyncio.get_running_loop().time()
+        for relay in relays:
+            await relay.released.wait()
+    assert asyncio.get_running_loop().time() - began < STUCK_AFTER
+
+
+async def test_idle_tunnels_of_its_client_go_with_a_stuck_one(world: World) -> None:
+    """Its client is to come back by a CONNECT, not by an idle tunnel over the same route; another's tunnels stay."""
+    now = asyncio.get_running_loop().time()
+    idle, others = (FakeRelay(bytes_in=5000, last_in=now - 1, last_out=now - 1.1) for _ in range(2))
+    world.open(idle)
+    world.open(others, client="192.0.2.2")
+    stuck = FakeRelay()
+    world.open(stuck)
+    async with asyncio.timeout(DEADLINE):
+        await stuck.released.wait()
+        await idle.released.wait()
+    assert not others.released.is_set()
 
 
 async def test_client_that_is_back_tells_that_it_was_stuck(world: World) -> None:

@@ -38,7 +38,8 @@ class WatchMachine(RuleBasedStateMachine):
     def begin(self, role: Role) -> None:
         """A tunnel begins to relay."""
         self.role = role
-        self.watch = Watch(HERE, role, POLICY)
+        self.still_together = False
+        self.watch = Watch(HERE, role, POLICY, lambda: self.still_together)
         self.now = 1000.0
         self.bytes_in = self.bytes_out = self.queued_in = 0
         self.last_in = self.last_out = self.emptied_at = self.now
@@ -55,6 +56,11 @@ class WatchMachine(RuleBasedStateMachine):
         """Something moves: what was found before is void."""
         self.pause_until = 0.0
         self.alive_in_a_row = 0
+
+    @rule(still=st.booleans())
+    def others_change(self, still: bool) -> None:
+        """Other tunnels over the route come to a standstill, or move again."""
+        self.still_together = still
 
     @rule(size=SIZES)
     def upstream_sends(self, size: int) -> None:
@@ -97,9 +103,8 @@ class WatchMachine(RuleBasedStateMachine):
         elsewhere=st.booleans(),
         rate=st.none() | st.floats(1.0, 1e7),
         seconds=st.floats(0.0, 5.0),
-        together=st.booleans(),
     )
-    def probe_ends(self, here: bool, elsewhere: bool, rate: float | None, seconds: float, together: bool) -> None:
+    def probe_ends(self, here: bool, elsewhere: bool, rate: float | None, seconds: float) -> None:
         """The verdict comes that was asked for; what moved meanwhile was looked at before."""
         assert self.asked_at is not None
         self.now += seconds
@@ -109,7 +114,7 @@ class WatchMachine(RuleBasedStateMachine):
         else:
             self.pause_until = self.now + min(DEAD_PAUSES)
         began, self.asked_at = self.asked_at, None
-        self.judge(Verdict(here, ELSEWHERE if elsewhere else None, began, rate, together))
+        self.judge(Verdict(here, ELSEWHERE if elsewhere else None, began, rate))
 
     @precondition(lambda self: self.asked_at is None)
     @rule(here=st.booleans(), elsewhere=st.booleans(), age=st.floats(0.0, 20.0))
@@ -177,7 +182,7 @@ class WatchMachine(RuleBasedStateMachine):
             assert step.gain > 0
             return
         assert self.newest.began >= max(self.last_in, self.last_out), "what was found before the silence is void"
-        together = self.newest.here and self.newest.together and step.replacement == ELSEWHERE
+        together = self.newest.here and self.still_together and step.replacement == ELSEWHERE
         if step.cause is Cause.DEAD or together:
             assert together or not self.newest.here
             assert step.replacement == self.newest.elsewhere

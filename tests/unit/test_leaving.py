@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from towline.core.ledger import Ledger, Tunnel
+from towline.core.stall import BULK
 from towline.leaving import AFTER_RELOAD, ANSWERED_BY, AT_STOP, SHORTEST_PAUSE, Leaving
 from towline.net.relay import Relay
 from towline.types import Classification, Role, Target
@@ -143,6 +144,19 @@ def test_tunnel_at_work_is_left_to_finish(world: World) -> None:
     assert relay.released == []
     world.loop.sleep(AFTER_RELOAD)
     assert world.after(relay) == [30 + AFTER_RELOAD]
+
+
+def test_layer_that_halts_at_a_reload_has_time_to_go_on(world: World) -> None:
+    """After much of an answer silence may be a stall, which the watch over tunnels is to judge; an idle one waits."""
+    relay = world.tunnel("vpn")
+    relay.bytes_in = BULK
+    world.leaving.routes(["vpn"])
+    world.loop.sleep(ANSWERED_BY - 1)
+    relay.last_in = world.loop.now
+    world.loop.sleep(ANSWERED_BY - 1)
+    assert relay.released == []
+    world.loop.sleep(1)
+    assert world.after(relay) == [2 * ANSWERED_BY - 1]
 
 
 def test_race_that_a_route_wins_after_it_left(world: World) -> None:

@@ -498,14 +498,17 @@ def test_trickle_that_ends() -> None:
 
 def test_connections_that_stand_still_together() -> None:
     """Over a route that answers little, all tunnels that stand still are released as soon as another route is alive."""
-    watch = Watch("vpn", Role.BLOB, StallPolicy())
+    others_move = True
+    watch = Watch("vpn", Role.BLOB, StallPolicy(), lambda: not others_move)
     seen: dict[str, Any] = {"bytes_in": BULK, "bytes_out": 600, "last_in": 0.0, "last_out": -1.0, "queued_in": 0}
     watch.look(now=0.0, **seen)
     assert watch.stands_still
     assert not watch.is_idle
     assert isinstance(watch.look(now=2.0, **seen), Probe)
-    watch.judged(Verdict(here=True, elsewhere="leased", began=2.0, together=True), now=2.5)
-    step = watch.look(now=2.5, **seen)
+    watch.judged(Verdict(here=True, elsewhere="leased", began=2.0), now=2.5)
+    assert isinstance(watch.look(now=2.5, **seen), Hold)
+    others_move = False
+    step = watch.look(now=3.0, **seen)
     assert isinstance(step, Release)
     assert (step.cause, step.replacement) == (Cause.STUCK, "leased")
 

@@ -26,6 +26,7 @@ be several times faster. A Release is a wish: core/releases.py knows what the cl
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -77,8 +78,6 @@ class Verdict:
     """When the first of the probes began: of what happened later they may not know."""
     rate: float | None = None
     """Bytes a second that `elsewhere` is known to deliver; None without evidence."""
-    together: bool = False
-    """Several tunnels to the host over this route are silent after much of an answer, and none of them moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +123,17 @@ class _Patience(NamedTuple):
 class Watch:
     """Watches one tunnel. All times are on the caller's clock, in seconds."""
 
-    def __init__(self, route: str, role: Role, policy: StallPolicy) -> None:
+    def __init__(
+        self, route: str, role: Role, policy: StallPolicy, still_together: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`still_together` is asked where it decides: do several tunnels to the host over this route stand still now?
+
+        That is: each is silent after much of an answer, and none of them moves.
+        """
         self._route = route
         self._role = role
         self._policy = policy
+        self._still_together = still_together
         self._pace = Pace(policy.trickle_window)
         self._inquiry = _Inquiry()
         self._verdict: Verdict | None = None
@@ -233,7 +239,7 @@ class Watch:
             return self._ask(what) if self._is_probe_due(silence, patience, now) else Hold(what)
         if verdict.here:
             what += f", {self._route} is alive"
-            if verdict.together and verdict.elsewhere and silence >= patience.dead:
+            if verdict.elsewhere and silence >= patience.dead and self._still_together():
                 what += f" for little, but all tunnels over it stand still, and {verdict.elsewhere} is alive"
                 return Release(Cause.STUCK, verdict.elsewhere, silence, math.inf, what)
             if silence >= patience.alive:
