@@ -29,6 +29,7 @@ class ScriptedCarrier:
         self.drains: list[int | OSError] = []
         self.held = 0
         self.tail = b"the last bytes"
+        self.ended = False
         self.closed = False
 
     def fill(self) -> int:
@@ -105,6 +106,14 @@ def test_a_sink_that_takes_part_is_waited_for(direction: Direction, carrier: Scr
     assert (direction.moved, direction.waiting) == (60, writes(sockets[1]))
     direction.turn(now=NOW)
     assert (direction.moved, direction.waiting) == (105, reads(sockets[0]))
+
+
+def test_an_end_behind_bytes_needs_no_event_of_its_own(direction: Direction, carrier: ScriptedCarrier) -> None:
+    """A carrier that has met the source's end is asked for it in the turn in which the sink took the bytes."""
+    carrier.ended = True
+    carrier.fills, carrier.drains = [100, 0], [100]
+    direction.turn(now=NOW)
+    assert (direction.moved, direction.over) == (100, True)
 
 
 def test_what_tls_wants_is_waited_for(direction: Direction, carrier: ScriptedCarrier, sockets: Sockets) -> None:

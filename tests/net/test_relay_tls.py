@@ -85,6 +85,18 @@ async def test_an_end_without_close_notify_is_a_fin(tls: TlsPairs, start: Start,
     assert end.reason == ("upstream fin" if suppressed else "upstream fin: without close_notify")
 
 
+async def test_a_close_notify_behind_the_last_bytes_ends_the_tunnel_without_a_fin(tls: TlsPairs, start: Start) -> None:
+    """A proxy that says goodbye and keeps its connection: both come in one read, and no event would follow."""
+    upstream, server = await tls()
+    await send(server, b"last")
+    with pytest.raises(ssl.SSLWantReadError):
+        server.unwrap()  # its close_notify is sent, and the other side's awaited
+    tunnel = start(upstream=(upstream, server))
+    assert await receive_all(tunnel.client) == b"last"
+    tunnel.client.close()
+    assert (await tunnel.end()).first is End.UPSTREAM_FIN
+
+
 async def test_a_reset_under_tls_is_a_fin_at_the_client(tls: TlsPairs, start: Start) -> None:
     """RST of the connection to the proxy is no different from RST of a plain one."""
     tunnel = start(upstream=await tls())
@@ -130,6 +142,7 @@ async def test_one_fill_takes_many_records_and_the_end_after_them(tls: TlsPairs)
         await send(server, b"last")
         server.close()
         assert carrier.fill() == 4
+        assert carrier.ended
         assert carrier.fill() == 0
 
 

@@ -41,6 +41,11 @@ class Carrier(Protocol):
         """The last bytes taken, core.tls.TAIL of them at most, as far as they were seen."""
         ...
 
+    @property
+    def ended(self) -> bool:
+        """Whether the source's end was found behind bytes: the next fill tells it, and no selector has to be asked."""
+        ...
+
     def fill(self) -> int:
         """Take from the source once, while nothing is held; return how much, 0 when the source has ended."""
         ...
@@ -56,6 +61,8 @@ class Carrier(Protocol):
 
 class CopyCarrier:
     """Copies; `head` is held from the start."""
+
+    ended = False
 
     def __init__(self, source: socket.socket, sink: socket.socket, head: bytes = b"") -> None:
         self._source = source
@@ -93,14 +100,14 @@ class TlsCarrier(CopyCarrier):
 
     def __init__(self, source: ssl.SSLSocket, sink: socket.socket, head: bytes = b"") -> None:
         super().__init__(source, sink, head)
-        self._ended = False
+        self.ended = False
         self._error: OSError | None = None
 
     def fill(self) -> int:
         """Receive until no whole record is left or COPY_BYTES are held. An end found behind bytes is told next time."""
         records: list[bytes] = []
         taken = 0
-        while taken < COPY_BYTES and not self._ended:
+        while taken < COPY_BYTES and not self.ended:
             try:
                 # All of a record: a rest would stay inside OpenSSL, where no selector sees it.
                 record = self._source.recv(TLS_RECORD)
@@ -111,7 +118,7 @@ class TlsCarrier(CopyCarrier):
             except OSError as error:
                 record = b""
                 self._error = error
-            self._ended = not record
+            self.ended = not record
             records.append(record)
             taken += len(record)
         if self._error and not taken:
@@ -124,6 +131,7 @@ class DropCarrier:
 
     held = 0
     tail = b""
+    ended = False
 
     def __init__(self, source: socket.socket) -> None:
         self._source = source

@@ -77,8 +77,11 @@ class Direction:
         """Move at most one carrier's worth, then set `waiting`, `over` or an error."""
         if not self._give(now):
             return
-        if not self.source_ended and not (self._take() and self._give(now)):
-            return
+        while not self.source_ended:
+            if not (self._take() and self._give(now)):
+                return
+            if not self._carrier.ended:
+                break
         if self.source_ended:
             self._end()
         else:

@@ -70,9 +70,6 @@ class RelayEnd:
     """Upstream to client, as far as the client's socket took them."""
     bytes_out: int
     """Client to upstream, likewise."""
-    seconds: float
-    tail: bytes
-    """The last bytes read from upstream, enough for core.tls.ended_cleanly; fewer where less came."""
 
 
 class Relay:
@@ -100,10 +97,10 @@ class Relay:
         self._upstream = upstream
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
-        self._up = Direction(client, upstream, _carrier(client, upstream, pipes, to_upstream), now=self._began)
+        now = self._loop.time()
+        self._up = Direction(client, upstream, _carrier(client, upstream, pipes, to_upstream), now=now)
         carrier = _carrier(upstream, client, pipes, to_client)
-        self._down = Direction(upstream, client, carrier, now=self._began, before_fin=self._tell_before_fin)
+        self._down = Direction(upstream, client, carrier, now=now, before_fin=self._tell_before_fin)
         self._done: asyncio.Future[_Cause] = self._loop.create_future()
         self._cause: _Cause | None = None
         self._released = False
@@ -149,7 +146,7 @@ class Relay:
 
     @property
     def tail(self) -> bytes:
-        """The last bytes read from upstream, as far as they were seen; see RelayEnd."""
+        """The last bytes read from upstream, enough for core.tls.ended_cleanly; fewer where less came or was seen."""
         return self._down.tail
 
     async def run(self) -> RelayEnd:
@@ -159,8 +156,7 @@ class Relay:
             cause = await self._done
         finally:
             self._close()
-        seconds = self._loop.time() - self._began
-        return RelayEnd(cause.first, cause.reason, self.bytes_in, self.bytes_out, seconds, self._down.tail)
+        return RelayEnd(cause.first, cause.reason, self.bytes_in, self.bytes_out)
 
     def release(self) -> None:
         """End the client's side cleanly: what was read goes out, then FIN. Nothing more is read from upstream.
