@@ -335,8 +335,12 @@ class Watching:
 
 
 def _is_cut(watched: Watched, relay: Relay, end: End, now: float) -> bool:
-    """Whether a first end is the route's fault: it came while bytes were due, and was no ordinary end."""
+    """Whether a first end is the route's fault: it came while bytes were due, and was no ordinary end.
+
+    A client that is done says close_notify before its FIN, and some servers end on that (nginx, without one of their
+    own), a moment before the FIN is seen here.
+    """
     in_use = relay.last_out > relay.last_in or now - relay.last_activity < IDLE
-    if end in _GONE:
-        return in_use
-    return end is End.UPSTREAM_FIN and watched.tls and in_use and not ended_cleanly(relay.tail)
+    if not in_use or (watched.tls and ended_cleanly(relay.client_tail)):
+        return False
+    return end in _GONE or (end is End.UPSTREAM_FIN and watched.tls and not ended_cleanly(relay.tail))

@@ -45,6 +45,7 @@ async def test_a_servers_fin_reaches_the_client_and_the_client_may_go_on(tunnel:
     assert (end.first, end.reason) == (End.UPSTREAM_FIN, "upstream fin")
     assert (end.bytes_in, end.bytes_out) == (len(BODY), 10)
     assert tunnel.relay.tail == BODY[-TAIL:]
+    assert tunnel.relay.client_tail == b"still here"
 
 
 async def test_an_end_can_be_told_from_a_cut(start: Start) -> None:

@@ -43,6 +43,7 @@ class FakeRelay:
     first_byte_at: float | None = 0.0
     queued_in: int = 0
     tail: bytes = b"cut in the middle"
+    client_tail: bytes = b"GET /v2/ and more"
     released: asyncio.Event = field(default_factory=asyncio.Event)
     was_reset: bool = False
 
@@ -126,10 +127,12 @@ async def test_cut_teaches_at_once(world: World, end: End) -> None:
 
 
 async def test_ordinary_ends_teach_nothing(world: World) -> None:
-    """close_notify, a FIN without TLS, the client's own end, our release, and an idle connection's end are no cuts."""
+    """close_notify of either side, a FIN without TLS, the client's own end, our release, an idle connection's end."""
     close_notify = CLOSE_NOTIFY_13 + bytes(19)
     now = asyncio.get_running_loop().time()
     world.watching.ended(world.open(FakeRelay(tail=close_notify)), End.UPSTREAM_FIN)
+    world.watching.ended(world.open(FakeRelay(client_tail=close_notify)), End.UPSTREAM_FIN)
+    world.watching.ended(world.open(FakeRelay(client_tail=close_notify)), End.UPSTREAM_RESET)
     world.watching.ended(world.open(FakeRelay(), tls=False), End.UPSTREAM_FIN)
     world.watching.ended(world.open(FakeRelay()), End.CLIENT_RESET)
     world.watching.ended(world.open(FakeRelay()), End.RELEASED)

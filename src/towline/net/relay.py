@@ -149,6 +149,11 @@ class Relay:
         """The last bytes read from upstream, enough for core.tls.ended_cleanly; fewer where less came or was seen."""
         return self._down.tail
 
+    @property
+    def client_tail(self) -> bytes:
+        """The same of what was read from the client."""
+        return self._up.tail
+
     async def run(self) -> RelayEnd:
         """Move bytes until the tunnel is over, then close both sockets; cancellation closes them at once."""
         try:
