@@ -18,7 +18,7 @@ headline = @printf '\n== %s  %s\n' "$$(date +%T)" '$@'
 PYTEST := -m pytest --hypothesis-profile=ci
 
 .NOTPARALLEL:
-.PHONY: help install run test check bench faults format clean lock lint unit core-coverage e2e packages
+.PHONY: help install run test check bench policy-bench faults format clean lock lint unit core-coverage e2e packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,10 @@ packages: ## the Debian packages that the end-to-end tests use
 bench: $(VENV)/.dev ## measure, on loopback
 	$(headline)
 	@for file in tests/bench/[a-z]*.py; do $(PYTHON) -m "tests.bench.$$(basename "$$file" .py)" $(ARGS) || exit; done
+
+policy-bench: $(VENV)/.dev ## measure how well routes are chosen, beside what others do (ARGS=--help)
+	$(headline)
+	$(PYTHON) -m tests.bench.policy $(ARGS)
 
 format: $(VENV)/.dev ## format, and fix what ruff can
 	$(BIN)/ruff check --fix
