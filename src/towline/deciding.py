@@ -4,14 +4,14 @@
     admit(target, ip) may this resolved address be dialled?      asked by the dialers before each SYN
     explain(host, port)                                          the same decisions, to be read
 
-One instance per configuration; nothing in it changes, but for the health that it reads. A reload makes another one,
-while requests that are under way keep theirs.
+One instance per configuration; nothing in it changes, but for what was learned, which it reads. A reload makes another
+one, while requests that are under way keep theirs.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -21,9 +21,10 @@ import structlog
 from towline.catalogue import load_catalogue
 from towline.config import Config
 from towline.core.guard import Guard
-from towline.core.health import Health
+from towline.core.learned import Learned
 from towline.core.policy import TargetPolicy
-from towline.core.rank import estimate, rank
+from towline.core.rank import rank
+from towline.core.show import evidence_of, registry_views
 from towline.errors import Refused
 from towline.types import Classification, IPAddress, Ranking, RouteSpec, Target
 from towline.views import RouteRegistryView
@@ -36,10 +37,10 @@ FAKE_ADDRESSES = ipaddress.ip_network("198.18.0.0/15")  # RFC 2544 benchmarking;
 class Deciding:
     """The decisions of one configuration."""
 
-    def __init__(self, config: Config, health: Mapping[tuple[str, str], Health], *, clock: Callable[[], float]) -> None:
-        """`health` is the ledger's, keyed by (route, registry); `clock` is the one that its times are on."""
+    def __init__(self, config: Config, learned: Learned, *, clock: Callable[[], float]) -> None:
+        """`learned` is the ledger's; `clock` is the one that its times are on."""
         self._config = config
-        self._health = health
+        self._learned = learned
         self._clock = clock
         self._catalogue = load_catalogue().with_overrides(config.registries)
         self._policy = _with_fake_addresses(config.policy)
@@ -72,7 +73,7 @@ class Deciding:
             target,
             classification,
             self._config.routes,
-            self._health,
+            self._learned,
             registry=self._catalogue.registry(classification.registry),
             policy=self._config.policy,
             failover=self._config.failover,
@@ -99,6 +100,7 @@ class Deciding:
                     "description": described[candidate.route],
                     "expected_seconds": round(candidate.expected_seconds, 3),
                     "reason": candidate.reason,
+                    "evidence": evidence_of(candidate),
                 }
                 for candidate in ranking.candidates
             ],
@@ -107,23 +109,7 @@ class Deciding:
 
     def views(self, spec: RouteSpec) -> tuple[RouteRegistryView, ...]:
         """What is known about a route, registry by registry."""
-        return tuple(
-            self._view(spec, registry, health)
-            for (route, registry), health in self._health.items()
-            if route == spec.name
-        )
-
-    def _view(self, spec: RouteSpec, registry: str, health: Health) -> RouteRegistryView:
-        seconds, reason = estimate(spec, health, self._catalogue.registry(registry), now=self._clock())
-        return RouteRegistryView(
-            registry=registry,
-            success=1 - health.failures / health.attempts if health.attempts else None,
-            first_byte_seconds=health.answer.mean,
-            rate_bytes_per_second=health.rate.mean,
-            expected_seconds=round(seconds, 3),
-            reason=reason,
-            probed_seconds_ago=None,
-        )
+        return registry_views(spec, self._learned, self._catalogue, now=self._clock())
 
 
 def _with_fake_addresses(policy: TargetPolicy) -> TargetPolicy:

@@ -53,7 +53,8 @@ class Probing:
 
     def _time(self, route: str, tunnel: Tunnel) -> float:
         """Seconds for a probe: twice what dial and answer usually take over this route, within bounds."""
-        health = self.ledger.health.get((route, tunnel.classification.registry)) or Health()
+        kind = tunnel.classification
+        health = self.ledger.health.get((route, kind.registry, kind.role)) or Health()
         usual = (health.dial.usual() or 0.0) + (health.answer.usual() or 0.0)
         return min(max(2 * usual, PROBE_TIME), MAX_PROBE_TIME)
 

@@ -82,7 +82,7 @@ class Service:
         self._reloaded_at: float | None = None
 
     def _decide(self, config: Config) -> Deciding:
-        return Deciding(config, self._ledger.health, clock=self._clock)
+        return Deciding(config, self._ledger.learned, clock=self._clock)
 
     def _dialers(self, config: Config, deciding: Deciding) -> dict[str, Dialer]:
         """A dialer for every route that may be used. Raises ConfigError for a CA bundle that cannot be read."""

@@ -6,6 +6,7 @@ Times are seconds as float, sizes are bytes as int, addresses are `(host, port)`
     Target                    where a client wants to go
     Classification            what that host is: registry, role, and the rule that said so
     RouteSpec                 one configured way out of this machine
+    Estimate                  what a route is expected to take, part by part, and how good the evidence is
     Candidate, Ranking        the routes for a target, best first, each with its reason
     Outcome, Attempt          how one dial ended
 """
@@ -216,6 +217,23 @@ class RouteSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds that a typical transfer over a route is expected to take, what they are made of, and the evidence."""
+
+    seconds: float
+    deviation: float  # how far off `seconds` may well be
+    dial: float
+    first_byte: float  # from the first flight on
+    rate: float  # bytes a second
+    bytes: float  # what is typical to move
+    failure: float  # probability that an attempt fails
+    circuit: str
+    age: float | None  # seconds since it was measured for this; None where all is borrowed
+    probed: float | None  # seconds since a probe told of it last; None before the first
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A route that may serve a target: its expected seconds, why it stands where it stands, and its race pause."""
 
@@ -226,6 +244,8 @@ class Candidate:
     """Seconds to wait for this route before the next one is started beside it (RFC 8305 section 5)."""
     patience: float = 1.5
     """Seconds to wait for its answer to a first flight before the flight is replayed on the next one."""
+    estimate: Estimate | None = None
+    """What `expected_seconds` is made of."""
 
 
 @dataclass(frozen=True, slots=True)

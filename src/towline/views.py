@@ -26,8 +26,27 @@ class TunnelView:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleView:
+    """What is known about one route for one role of a registry; None where there is no evidence yet."""
+
+    role: str
+    success: float | None
+    """Share of late attempts that did what they were for."""
+    first_byte_seconds: float | None
+    rate_bytes_per_second: float | None
+    expected_seconds: float
+    deviation_seconds: float
+    """How far off `expected_seconds` may well be."""
+    typical_bytes: int
+    circuit: str
+    reason: str
+    measured_seconds_ago: float | None
+    probed_seconds_ago: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class RouteRegistryView:
-    """What is known about one route for one registry; None where there is no evidence yet."""
+    """The same over a registry's roles: seconds and reason are of the role that moves most, its blobs as a rule."""
 
     registry: str
     success: float | None
@@ -36,6 +55,7 @@ class RouteRegistryView:
     expected_seconds: float
     reason: str
     probed_seconds_ago: float | None
+    roles: tuple[RoleView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from functools import partial
 import structlog
 
 from towline.core.clients import ClientKind, Identity, kind_by_pause
+from towline.core.evidence import Carried
 from towline.core.ledger import Ledger, Tunnel
 from towline.core.policy import StallPolicy
 from towline.core.releases import Past, Releases, may_release
@@ -105,7 +106,7 @@ class Watching:
         if route is None or past.ended_at is None or kind_by_pause(now - past.ended_at) is ClientKind.UNKNOWN:
             return
         self.ledger.failovers["release"] += 1
-        self.ledger.unreachable(route, tunnel, "stood still in the middle of an answer", now=now)
+        self.ledger.broke(route, tunnel, "stood still in the middle of an answer", now=now)
 
     def relaying(self, watched: Watched, relay: Relay, flown: Flown, dialer: Dialer) -> None:
         """The tunnel's route is pinned and its bytes begin to move: watch it from now on."""
@@ -148,9 +149,8 @@ class Watching:
         relay = watched.relay
         if relay is None or relay.bytes_in < MEASURABLE or relay.first_byte_at is None:
             return
-        if (seconds := relay.last_in - relay.first_byte_at) > 0:
-            now = asyncio.get_running_loop().time()
-            self.ledger.carried(watched.tunnel, relay.bytes_in / seconds, now=now)
+        carried = Carried(relay.bytes_in, relay.last_in - relay.first_byte_at)
+        self.ledger.carried(watched.tunnel, carried, now=asyncio.get_running_loop().time())
 
     def close(self) -> None:
         """Look no more, and end what is under way."""

@@ -16,7 +16,6 @@ from tests.net.fake_dialer import Establish, Fail, FakeDialer, Hang
 
 from towline.core import pacing
 from towline.core.head import HeadReader, Request
-from towline.core.health import Health
 from towline.core.ledger import Ledger
 from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, StallPolicy
 from towline.errors import ClientLeft, DialError, Refused
@@ -248,7 +247,7 @@ async def test_tunnel(client: FakeClient) -> None:
     assert (totals.tunnels, totals.bytes_in, totals.bytes_out) == (1, 12, 12)
     assert served.ledger.tunnels == {}
     assert served.relays == {}
-    assert served.ledger.health["direct", "test"].attempts == 1
+    assert served.ledger.health["direct", "test", Role.API].attempts == 1
 
 
 async def test_early_bytes(client: FakeClient) -> None:
@@ -291,7 +290,7 @@ async def test_plain_http_ends_a_streak(client: FakeClient) -> None:
     """Plain HTTP has no flight to race: its route is back in favour when an answer has come and ended well."""
     with FakeDialer(Establish()) as direct:
         served = serving({"direct": direct})
-        served.ledger.health["direct", "test"] = Health(streak=2, in_a_row=2, failures=2)
+        served.ledger.learned.of("direct", "test", Role.API).failed("refused", now=0.0)
         task = start(served, Request("GET", TARGET, b"GET / HTTP/1.1\r\n\r\n"), client)
         await client.detached.wait()
         await asyncio.get_running_loop().sock_recv(direct.far_ends[0], 100)  # closing it unread would be a reset: a cut
@@ -299,7 +298,7 @@ async def test_plain_http_ends_a_streak(client: FakeClient) -> None:
         direct.far_ends[0].close()
         client.far.shutdown(socket.SHUT_WR)
         await finish(task)
-    assert served.ledger.health["direct", "test"].streak == 0
+    assert served.ledger.health["direct", "test", Role.API].streak.weight == 0
 
 
 async def test_no_answer_before_the_race_is_won(client: FakeClient) -> None:
@@ -330,7 +329,7 @@ async def test_failover(client: FakeClient) -> None:
         await finish(task)
     assert [(line["route"], line["why"]) for line in logs] == [("vpn", "direct: refused; then vpn")]
     assert served.ledger.totals().failovers["connect"] == 1
-    assert served.ledger.health["direct", "test"].failures == 1
+    assert served.ledger.health["direct", "test", Role.API].failures == 1
 
 
 async def test_no_route(client: FakeClient) -> None:

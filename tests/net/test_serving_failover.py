@@ -23,10 +23,9 @@ from tests.net.test_serving import (
 from tests.unit.test_tls import HELLO
 
 from towline.core import pacing
-from towline.core.health import Health
 from towline.core.ledger import FLIGHT_WEIGHT
 from towline.serving import ESTABLISHED
-from towline.types import Ranking, Target
+from towline.types import Ranking, Role, Target
 
 __all__ = ["client", "short_pauses"]  # fixtures: every test here runs under them too
 
@@ -110,7 +109,7 @@ async def test_nobody_answers_the_first_flight(client: FakeClient) -> None:
     assert [line["event"] for line in logs] == ["no_answer"]
     assert [attempt.partition(":")[0] for attempt in logs[0]["attempts"]] == ["direct"]
     assert served.ledger.totals().refused == {"no_answer": 1}
-    assert served.ledger.health["direct", "test"].streak == FLIGHT_WEIGHT
+    assert served.ledger.health["direct", "test", Role.API].streak.weight == FLIGHT_WEIGHT
     assert served.ledger.tunnels == {}
 
 
@@ -118,7 +117,7 @@ async def test_answered_flight(client: FakeClient) -> None:
     """Until the server answers a tunnel is in its first flight; then it relays, tuned, and its route is in favour."""
     with FakeDialer() as direct:
         served = serving({"direct": direct})
-        served.ledger.health["direct", "test"] = Health(streak=2, in_a_row=2, failures=2)
+        served.ledger.learned.of("direct", "test", Role.API).failed("refused", now=0.0)
         task = start(served, CONNECT, client)
         client.far.send(HELLO)
         assert await client.read(len(ESTABLISHED)) == ESTABLISHED
@@ -126,8 +125,8 @@ async def test_answered_flight(client: FakeClient) -> None:
         await asyncio.get_running_loop().sock_sendall(direct.far_ends[0], SERVER_HELLO)
         assert await client.read(len(SERVER_HELLO)) == SERVER_HELLO
         assert [tunnel.phase for tunnel in served.ledger.tunnels.values()] == ["relaying"]
-        health = served.ledger.health["direct", "test"]
-        assert (health.streak, health.answer.mean is None) == (0, False)
+        health = served.ledger.health["direct", "test", Role.API]
+        assert (health.streak.weight, health.answer.value is None) == (0, False)
         assert client.near.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert client.near.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
         direct.far_ends[0].close()

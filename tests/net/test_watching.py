@@ -97,8 +97,8 @@ class World:
 
     def streak(self, route: str) -> int:
         """What has failed over a route."""
-        health = self.ledger.health.get((route, "hub"))
-        return 0 if health is None else health.streak
+        health = self.ledger.health.get((route, "hub", Role.BLOB))
+        return 0 if health is None else health.streak.weight
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from towline.core.blame import TOGETHER
 from towline.core.ledger import FLIGHT_WEIGHT, Ledger, Tunnel
 from towline.types import (
     Attempt,
@@ -147,7 +148,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(tunnel=consumes(racing), outcomes=st.lists(failures, min_size=3, max_size=3))
     def lose(self, tunnel: Tunnel, outcomes: list[Outcome]) -> None:
-        """Every route fails, and the request ends."""
+        """Every route fails, long after any other request did, and this one ends."""
+        self.now += TOGETHER
         attempts = [Attempt(route, 0.1, outcome) for route, outcome in zip(ROUTES, outcomes, strict=True)]
         before = self.blamed(tunnel)
         self.ledger.raced(tunnel, attempts, None, now=self.now)
@@ -183,14 +185,14 @@ class LedgerMachine(RuleBasedStateMachine):
         """Failures by route, in the health of this tunnel's registry."""
         registry = tunnel.classification.registry
         return Counter(
-            {route: health.failures for (route, name), health in self.ledger.health.items() if name == registry}
+            {route: health.failures for (route, name, _), health in self.ledger.health.items() if name == registry}
         )
 
     def streaks(self, tunnel: Tunnel) -> Counter[str]:
         """Streaks by route, in the health of this tunnel's registry."""
         registry = tunnel.classification.registry
         return Counter(
-            {route: health.streak for (route, name), health in self.ledger.health.items() if name == registry}
+            {route: health.streak.weight for (route, name, _), health in self.ledger.health.items() if name == registry}
         )
 
     @invariant()

@@ -8,8 +8,11 @@ from typing import Literal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from towline.core.circuit import MAX_COOL_DOWN, Circuit
 from towline.core.classify import RegistrySpec
-from towline.core.health import MAX_COOL_DOWN, Circuit, Health
+from towline.core.evidence import Carried
+from towline.core.health import Health, Key
+from towline.core.learned import Learned
 from towline.core.policy import FailoverPolicy, TargetPolicy
 from towline.core.rank import MAX_ATTEMPT_DELAY, MIN_ATTEMPT_DELAY, rank
 from towline.types import UNLISTED, Classification, Ranking, Role, RouteKind, RouteSpec, Target
@@ -19,20 +22,29 @@ NAMES = ("direct", "vpn", "office", "clash", "far")
 REGISTRIES = ("hub", "quay", UNLISTED)
 NOW = 10_000.0  # seconds
 
+keys: st.SearchStrategy[Key] = st.tuples(st.sampled_from(NAMES), st.sampled_from(REGISTRIES), st.sampled_from(Role))
 some_of = st.lists(st.sampled_from(NAMES), unique=True).map(tuple)
 unlisted: st.SearchStrategy[Literal["direct", "route", "deny"]] = st.sampled_from(["direct", "route", "deny"])
 
 
 @st.composite
 def healths(draw: st.DrawFn) -> Health:
-    """Any history of dials up to NOW."""
+    """Any history up to NOW."""
     health = Health()
     ages = draw(st.lists(st.floats(0.0, 5000.0), max_size=8))
     for age in sorted(ages, reverse=True):
-        if draw(st.booleans()):
-            health.dialed(draw(st.floats(0.0, 10.0)), now=NOW - age)
-        else:
-            health.failed("refused", now=NOW - age)
+        match draw(st.sampled_from(["dialed", "answered", "carried", "cut", "failed"])):
+            case "dialed":
+                health.dialed(draw(st.floats(0.0, 10.0)), now=NOW - age)
+            case "answered":
+                health.answered(draw(st.none() | st.floats(0.0, 10.0)), now=NOW - age)
+            case "carried":
+                carried = Carried(draw(st.integers(0, 10**10)), draw(st.floats(0.0, 1e4)), draw(st.floats(0.0, 1.0)))
+                health.carried(carried, well=draw(st.booleans()), now=NOW - age)
+            case "cut":
+                health.cut("upstream reset", now=NOW - age, weight=2)
+            case _:
+                health.failed("refused", now=NOW - age)
     return health
 
 
@@ -41,7 +53,7 @@ class World:
     """Everything that rank looks at."""
 
     routes: list[RouteSpec]
-    health: dict[tuple[str, str], Health]
+    learned: Learned
     registry: RegistrySpec | None
     policy: TargetPolicy
 
@@ -52,7 +64,7 @@ class World:
             TARGET,
             Classification(name, Role.UNKNOWN if self.registry is None else Role.API, "", ""),
             self.routes,
-            self.health,
+            self.learned,
             registry=self.registry,
             policy=self.policy,
             failover=FailoverPolicy(),
@@ -76,7 +88,7 @@ def worlds(draw: st.DrawFn) -> World:
     registry = RegistrySpec("hub", routes=draw(st.none() | some_of), direct_first=draw(st.booleans()))
     return World(
         specs,
-        draw(st.dictionaries(st.tuples(st.sampled_from(NAMES), st.sampled_from(REGISTRIES)), healths())),
+        Learned(draw(st.dictionaries(keys, healths(), max_size=8))),
         draw(st.sampled_from([registry, None])),
         TargetPolicy(unlisted=draw(unlisted)),
     )
@@ -115,10 +127,11 @@ def test_order(world: World) -> None:
     ranking = world.rank()
     assert ranking == world.rank(), "the same evidence gives the same ranking"
     registry = UNLISTED if world.registry is None else world.registry.name
+    role = ranking.classification.role
     places = [spec.name for spec in world.routes]
     keys = [
         (
-            world.health.get((candidate.route, registry), Health()).circuit(now=NOW) is Circuit.OPEN,
+            world.learned.health.get((candidate.route, registry, role), Health()).circuit(now=NOW) is Circuit.OPEN,
             candidate.expected_seconds,
             places.index(candidate.route),
         )
@@ -136,8 +149,8 @@ def test_failure_never_pays(world: World, data: st.DataObject) -> None:
     before = world.rank()
     if before.candidates:
         route = data.draw(st.sampled_from(before.candidates)).route
-        registry = UNLISTED if world.registry is None else world.registry.name
-        world.health.setdefault((route, registry), Health()).failed("timeout 3.0 s", now=NOW)
+        registry, role = before.classification.registry, before.classification.role
+        world.learned.of(route, registry, role).failed("timeout 3.0 s", now=NOW)
         after = world.rank()
         assert position(after, route) >= position(before, route)
         assert len(after.candidates) == len(before.candidates)

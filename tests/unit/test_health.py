@@ -1,73 +1,54 @@
-"""Health by example: what a dial teaches, how failures weigh and fade, and when the circuit opens."""
+"""Health by example: what dials, answers, cuts, bytes and probes teach, and what a change of the network leaves."""
 
 from __future__ import annotations
 
 import pytest
 
+from towline.core.circuit import OPEN_AFTER, Circuit
+from towline.core.evidence import Carried, Finding
 from towline.core.health import (
-    COOL_DOWN,
-    DIAL_HALF_LIFE,
-    HALF_LIFE,
-    MAX_COOL_DOWN,
-    OPEN_AFTER,
-    RECENT,
-    UNMEASURED,
-    Circuit,
+    BULK,
+    KEPT,
+    LOSS_GAIN,
+    MEMORY,
+    MISLEADING,
+    PROBE_WEIGHT,
+    SHAKEN,
+    TRIES_HALF_LIFE,
     Health,
+    Tries,
 )
+from towline.types import Blame, Role, Target
+
+TARGET = Target("registry.test", 443)
+MB = 1e6  # bytes
 
 
-def failing(times: int, *, at: float = 0.0) -> Health:
-    """A health whose last `times` attempts failed at `at`."""
+def found(
+    *,
+    ok: bool = True,
+    dial: float | None = None,
+    first_byte: float | None = None,
+    carried: Carried | None = None,
+) -> Finding:
+    """What a probe found."""
+    return Finding("vpn", TARGET, "hub", Role.API, ok, "refused", Blame.ROUTE, dial, first_byte, carried)
+
+
+def failing(times: int) -> Health:
+    """A health whose last attempts failed at 0."""
     health = Health()
     for _ in range(times):
-        health.failed("refused", now=at)
+        health.failed("refused", now=0.0)
     return health
 
 
 def test_nothing_known() -> None:
-    """Without evidence a dial is taken to last UNMEASURED, nothing weighs and the circuit is closed."""
+    """Without evidence nothing is measured and the circuit is closed."""
     health = Health()
-    assert health.expected_dial(now=5.0) == UNMEASURED
-    assert health.dial.usual() is None
-    assert health.weight_of_failures(now=5.0) == 0.0
+    assert health.measured_at() is None
     assert health.circuit(now=5.0) is Circuit.CLOSED
-
-
-def test_first_dial() -> None:
-    """The first sample is the mean, half of it the deviation (RFC 6298 2.2), so dials usually stay within 3 means."""
-    health = Health()
-    health.dialed(0.1, now=10.0)
-    assert health.expected_dial(now=10.0) == pytest.approx(0.1)
-    assert health.dial.usual() == pytest.approx(0.3)
-    assert (health.attempts, health.failures) == (1, 0)
-
-
-def test_later_dials() -> None:
-    """Later samples move the mean by an eighth and the deviation by a quarter of the error (RFC 6298 2.3)."""
-    health = Health()
-    health.dialed(0.1, now=0.0)
-    health.dialed(0.9, now=1.0)
-    assert health.expected_dial(now=1.0) == pytest.approx(0.2)
-    assert health.dial.usual() == pytest.approx(0.2 + 4 * (0.05 + (0.8 - 0.05) / 4))
-
-
-@pytest.mark.parametrize("seconds", [3.0, 0.01])
-def test_measurements_fade(seconds: float) -> None:
-    """A measured dial time fades toward UNMEASURED: half the way in a half-life, nearly all of it in ten."""
-    health = Health()
-    health.dialed(seconds, now=100.0)
-    assert health.expected_dial(now=100.0 + DIAL_HALF_LIFE) == pytest.approx((seconds + UNMEASURED) / 2)
-    assert health.expected_dial(now=100.0 + 10 * DIAL_HALF_LIFE) == pytest.approx(UNMEASURED, abs=0.01)
-
-
-def test_failures_weigh_and_fade() -> None:
-    """Two failures just now weigh 2, a half-life later 1, and after some minutes nothing."""
-    health = failing(2, at=100.0)
-    assert health.weight_of_failures(now=100.0) == 2.0
-    assert health.weight_of_failures(now=100.0 + HALF_LIFE) == pytest.approx(1.0)
-    assert health.weight_of_failures(now=100.0 + 8 * HALF_LIFE) == 0.0
-    assert (health.attempts, health.failures, health.last_error, health.last_failure) == (2, 2, "refused", 100.0)
+    assert health.tries.counts(now=5.0) == (0.0, 0.0)
 
 
 def test_dial_alone_is_no_success() -> None:
@@ -75,66 +56,166 @@ def test_dial_alone_is_no_success() -> None:
     health = failing(OPEN_AFTER)
     health.dialed(0.1, now=1.0)
     assert health.circuit(now=1.0) is Circuit.OPEN
-    assert health.streak == OPEN_AFTER
+    assert health.dial.value == pytest.approx(0.1)
+    assert (health.attempts, health.tries.counts(now=1.0)[0]) == (OPEN_AFTER + 1, 0.0)
 
 
-def test_answer_is_measured() -> None:
-    """The time to the first byte is smoothed like a dial's; an answer that was not timed leaves it as it was."""
-    health = Health()
-    health.answered(None, now=1.0)
-    assert health.answer.usual() is None
+def test_answer() -> None:
+    """An answer is a success, ends the streak, and is measured where it was timed."""
+    health = failing(OPEN_AFTER)
+    health.answered(None, now=0.0)
+    assert (health.circuit(now=0.0), health.answer.value) == (Circuit.CLOSED, None)
+    assert health.tries.counts(now=0.0) == (1.0, OPEN_AFTER)
     health.answered(0.2, now=2.0)
-    assert health.answer.usual() == pytest.approx(0.6)
+    assert health.answer.value == pytest.approx(0.2)
+    assert health.measured_at() == 2.0
 
 
-@pytest.mark.parametrize(("age", "just_now"), [(0.0, True), (RECENT - 0.1, True), (RECENT, False)])
-def test_failed_just_now(age: float, *, just_now: bool) -> None:
-    """A failure is recent for RECENT seconds, unless something succeeded since."""
-    health = failing(1, at=50.0)
-    assert health.failed_just_now(now=50.0 + age) is just_now
-    health.answered(None, now=50.0)
-    assert not health.failed_just_now(now=50.0 + age)
-
-
-def test_failure_weighs_what_it_is_told_to() -> None:
-    """A failure that costs the client more adds more to the streak, and one to the counts."""
+def test_failure() -> None:
+    """A failure counts, is remembered in its words, and weighs what it is told to."""
     health = Health()
     health.failed("silent", now=0.0, weight=2)
-    assert (health.streak, health.in_a_row, health.failures, health.attempts) == (2, 1, 1, 1)
+    assert (health.streak.weight, health.failures, health.attempts, health.last_error) == (2, 1, 1, "silent")
 
 
-def test_answer_ends_the_streak() -> None:
-    """One answer closes the circuit and lifts the weight; the counts remain."""
+def test_cut_undoes_the_answer() -> None:
+    """A tunnel that was cut did not succeed, though it was answered; and the next answer does not close the circuit."""
+    health = Health()
+    for _ in range(2):
+        health.answered(0.1, now=0.0)
+        health.cut("upstream reset", now=0.0, weight=2)
+    assert health.tries.counts(now=0.0) == (0.0, 2.0)
+    health.answered(0.1, now=0.0)
+    assert health.circuit(now=0.0) is Circuit.OPEN
+
+
+def test_tries_fade_with_age_and_number() -> None:
+    """Attempts weigh half after a half-life, and no more than MEMORY of them weigh at all."""
+    tries = Tries()
+    for _ in range(500):
+        tries.add(ok=True, now=0.0)
+    tries.add(ok=False, now=0.0)
+    ok, bad = tries.counts(now=0.0)
+    assert ok + bad == pytest.approx(MEMORY)
+    assert bad == pytest.approx(1.0, rel=0.05)
+    assert tries.counts(now=TRIES_HALF_LIFE) == pytest.approx((ok / 2, bad / 2))
+
+
+def test_undone_success_of_long_ago() -> None:
+    """There is never less than no success."""
+    tries = Tries()
+    tries.undo_success(now=5.0)
+    assert tries.counts(now=5.0) == (0.0, 0.0)
+
+
+def test_bulk() -> None:
+    """Bytes over seconds are the rate, and a route that carried is well; one that was cut meanwhile is not."""
     health = failing(OPEN_AFTER)
-    health.dialed(0.1, now=1.0)
-    health.answered(0.1, now=1.0)
+    health.carried(Carried(8_000_000, 2.0), well=False, now=1.0)
+    assert health.rate.value == pytest.approx(4e6)
+    assert health.circuit(now=1.0) is Circuit.OPEN
+    health.carried(Carried(8_000_000, 2.0), well=True, now=1.0)
     assert health.circuit(now=1.0) is Circuit.CLOSED
-    assert health.weight_of_failures(now=1.0) == 0.0
-    assert (health.attempts, health.failures) == (OPEN_AFTER + 1, OPEN_AFTER)
 
 
-@pytest.mark.parametrize(
-    ("failures", "age", "expected"),
-    [
-        (OPEN_AFTER - 1, 0.0, Circuit.CLOSED),
-        (OPEN_AFTER, 0.0, Circuit.OPEN),
-        (OPEN_AFTER, COOL_DOWN - 0.1, Circuit.OPEN),
-        (OPEN_AFTER, COOL_DOWN, Circuit.HALF_OPEN),
-        (OPEN_AFTER + 1, COOL_DOWN, Circuit.OPEN),
-        (OPEN_AFTER + 1, 2 * COOL_DOWN, Circuit.HALF_OPEN),
-        (2000, MAX_COOL_DOWN - 0.1, Circuit.OPEN),
-        (2000, MAX_COOL_DOWN, Circuit.HALF_OPEN),
-    ],
-)
-def test_circuit(failures: int, age: float, expected: Circuit) -> None:
-    """The circuit opens after OPEN_AFTER failures, and its cool-down doubles with each further one up to a limit."""
-    assert failing(failures, at=50.0).circuit(now=50.0 + age) is expected
-
-
-def test_failure_while_half_open() -> None:
-    """A half-open circuit that fails again is open again, for longer."""
+def test_nothing_carried() -> None:
+    """Bytes in no time have no rate and prove nothing; their loss is known all the same."""
     health = failing(OPEN_AFTER)
-    assert health.circuit(now=COOL_DOWN) is Circuit.HALF_OPEN
-    health.failed("timeout 3.0 s", now=COOL_DOWN)
-    assert health.circuit(now=COOL_DOWN + 1.5 * COOL_DOWN) is Circuit.OPEN
-    assert health.last_error == "timeout 3.0 s"
+    health.carried(Carried(BULK, 0.0, loss=0.2), well=True, now=1.0)
+    assert (health.rate.value, health.circuit(now=1.0)) == (None, Circuit.OPEN)
+    assert health.loss == pytest.approx(LOSS_GAIN * 0.2)
+
+
+def rated(rate: float, *, round_trip: float = 0.05) -> Health:
+    """A route of a known rate."""
+    health = Health()
+    for turn in range(5):
+        health.dialed(round_trip, now=float(turn))
+        health.carried(Carried(round(10 * rate), 10.0), well=True, now=float(turn))
+    return health
+
+
+def test_few_bytes_in_slow_start() -> None:
+    """Fewer bytes that came as fast as slow start lets them say no more than that the route is at least so fast."""
+    health = rated(20 * MB)
+    health.carried(Carried(131_072, 0.2), well=True, now=6.0)
+    assert health.rate.value == pytest.approx(20 * MB, rel=0.01)
+    health.carried(Carried(131_072, 131_072 / (200 * MB)), well=True, now=7.0)
+    assert health.rate.value == pytest.approx(200 * MB, rel=0.2)
+
+
+def test_few_bytes_beyond_slow_start() -> None:
+    """Fewer bytes that took longer than slow start explains tell the rate, and a drop to a tenth at once."""
+    health = rated(5 * MB)
+    health.carried(Carried(262_144, 0.52), well=True, now=6.0)
+    assert health.rate.value == pytest.approx(0.5 * MB, rel=0.2)
+    health.carried(Carried(262_144, 0.052), well=True, now=12.0)
+    assert health.rate.value == pytest.approx(5 * MB, rel=0.2)
+
+
+def test_first_few_bytes() -> None:
+    """Where nothing is known, few bytes are better than none."""
+    health = Health()
+    health.carried(Carried(65_536, 0.1), well=True, now=0.0)
+    assert health.rate.value == pytest.approx(655_360)
+
+
+def test_probe_that_went_well() -> None:
+    """A probe's times and bytes are measured, its success counts in part, and the time of it is known."""
+    health = failing(OPEN_AFTER)
+    health.probed(found(dial=0.1, first_byte=0.2, carried=Carried(65_536, 0.5)), at_fault=False, now=0.0)
+    assert health.dial.value == pytest.approx(0.1)
+    assert health.answer.value == pytest.approx(0.2)
+    assert health.rate.value == pytest.approx(131_072)
+    assert (health.probed_at, health.circuit(now=0.0)) == (0.0, Circuit.CLOSED)
+    assert health.tries.counts(now=0.0) == (PROBE_WEIGHT, OPEN_AFTER)
+
+
+@pytest.mark.parametrize("at_fault", [True, False])
+def test_probe_that_failed(*, at_fault: bool) -> None:
+    """A failed probe counts where its route is at fault."""
+    health = Health()
+    health.probed(found(ok=False), at_fault=at_fault, now=3.0)
+    assert health.failures == int(at_fault)
+    assert health.last_error == ("probe: refused" if at_fault else "")
+    assert health.probed_at == 3.0
+
+
+def test_probes_that_traffic_disproves() -> None:
+    """After traffic has gone well over what probes called dead, they count no more, until one goes well."""
+    health = Health()
+    for turn in range(MISLEADING):
+        health.probed(found(ok=False), at_fault=True, now=float(turn))
+        health.answered(0.1, now=float(turn))
+    health.probed(found(ok=False), at_fault=True, now=10.0)
+    assert health.streak.weight == 0
+    health.probed(found(first_byte=0.1), at_fault=False, now=11.0)
+    health.probed(found(ok=False), at_fault=True, now=12.0)
+    assert health.streak.weight == 1
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_failed_probe_that_traffic_confirms(*, cut: bool) -> None:
+    """Traffic that fails after a probe did disproves nothing."""
+    health = Health()
+    health.probed(found(ok=False), at_fault=True, now=1.0)
+    if cut:
+        health.cut("upstream reset", now=2.0, weight=2)
+    else:
+        health.failed("refused", now=2.0)
+    health.answered(0.1, now=3.0)
+    assert health.misled == 0
+
+
+def test_another_network() -> None:
+    """After a change of the network what was measured is a guess, and what failed is forgiven."""
+    health = failing(OPEN_AFTER)
+    health.answered(0.2, now=0.0)
+    before = health.answer.belief(now=0.0)
+    health.on_another_network(now=0.0)
+    after = health.answer.belief(now=0.0)
+    assert before is not None
+    assert after is not None
+    assert (after.value, after.variance) == (before.value, before.variance + SHAKEN)
+    assert health.tries.counts(now=0.0) == (KEPT, KEPT * OPEN_AFTER)
+    assert health.circuit(now=0.0) is Circuit.CLOSED

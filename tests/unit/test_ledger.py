@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from towline.core.health import Health, Smoothed
+from towline.core.evidence import Carried, Finding
+from towline.core.health import Health
+from towline.core.learned import TYPICAL
 from towline.core.ledger import FLIGHT_WEIGHT, Ledger, Tunnel
 from towline.types import (
     Attempt,
@@ -57,27 +59,35 @@ def opened(ledger: Ledger, *, now: float = NOW) -> Tunnel:
 
 def blamed(ledger: Ledger) -> set[str]:
     """The routes whose health counts a failure."""
-    return {route for (route, _), health in ledger.health.items() if health.failures}
+    return {route for (route, _, _), health in ledger.health.items() if health.failures}
+
+
+def health_of(ledger: Ledger, route: str) -> Health:
+    """The health of a route for API hosts of the registry `hub`, from a tunnel that is open or was."""
+    return ledger.health[route, "hub", Role.API]
 
 
 def test_winner_is_measured() -> None:
     """An established dial is a success of its route for the registry, measured now."""
     ledger = raced([Attempt("direct", 0.0, ESTABLISHED)], "direct")
-    assert ledger.health == {("direct", "hub"): Health(dial=Smoothed(0.2, 0.1, NOW), attempts=1)}
+    expected = Health()
+    expected.dialed(0.2, now=NOW)
+    assert ledger.health == {("direct", "hub", Role.API): expected}
     assert ledger.totals().failovers == {"connect": 0, "first_flight": 0, "release": 0}
 
 
 def test_answered_flight_is_measured() -> None:
     """The route that answered first is timed and its streak ends; a flight that was not raced tells nothing yet."""
     ledger = raced([Attempt("direct", 0.0, ESTABLISHED)], "direct")
-    ledger.health["direct", "hub"].streak = 2
+    direct = health_of(ledger, "direct")
+    direct.streak.silent = 2
     tunnel = opened(ledger)
     ledger.flown(tunnel, [], "direct", now=NOW)
-    assert (ledger.health["direct", "hub"].streak, ledger.health["direct", "hub"].answer.mean) == (2, None)
+    assert (direct.streak.weight, direct.answer.value) == (2, None)
     ledger.flown(tunnel, [Attempt("direct", 0.0, ESTABLISHED)], "direct", now=NOW)
-    assert ledger.health["direct", "hub"].streak == 0
-    assert ledger.health["direct", "hub"].answer == Smoothed(0.2, 0.1, NOW)
-    assert ledger.health["direct", "hub"].attempts == 1, "a flight is no second dial"
+    assert direct.answer.value == pytest.approx(0.2)
+    assert direct.streak.weight == 0
+    assert direct.attempts == 1, "a flight is no second dial"
     assert ledger.totals().failovers["first_flight"] == 0
 
 
@@ -87,8 +97,8 @@ def test_replayed_flight() -> None:
     tunnel = opened(ledger)
     ledger.flown(tunnel, [Attempt("direct", 0.0, OVERTAKEN), Attempt("vpn", 1.5, ESTABLISHED)], "vpn", now=NOW)
     assert tunnel.route == "vpn"
-    assert ledger.health["direct", "hub"].streak == FLIGHT_WEIGHT
-    assert ledger.health["vpn", "hub"].answer.mean is None
+    assert health_of(ledger, "direct").streak.weight == FLIGHT_WEIGHT
+    assert health_of(ledger, "vpn").answer.value is None
     assert ledger.totals().failovers == {"connect": 0, "first_flight": 1, "release": 0}
 
 
@@ -107,7 +117,7 @@ def test_failure_that_another_route_disproves(failure: Outcome) -> None:
     """What another route could do is the failed route's fault, also where the target seemed to refuse."""
     ledger = raced([Attempt("direct", 0.0, failure), Attempt("vpn", 0.1, ESTABLISHED)], "vpn")
     assert blamed(ledger) == {"direct"}
-    assert ledger.health["direct", "hub"].last_error == failure.detail
+    assert health_of(ledger, "direct").last_error == failure.detail
     assert ledger.totals().failovers["connect"] == 1
 
 
@@ -115,14 +125,14 @@ def test_lost_head_start() -> None:
     """A route that began first and had not answered when a later one won is at fault."""
     ledger = raced([Attempt("direct", 0.0, OVERTAKEN), Attempt("vpn", 0.25, ESTABLISHED)], "vpn")
     assert blamed(ledger) == {"direct"}
-    assert ledger.health["direct", "hub"].last_error == "no answer in 0.50 s, vpn was faster"
+    assert health_of(ledger, "direct").last_error == "no answer in 0.50 s, vpn was faster"
 
 
 def test_cancelled_before_its_time_was_up() -> None:
     """A route that began after the winner and was cancelled is not at fault, and nothing is learned about it."""
     ledger = raced([Attempt("vpn", 0.0, ESTABLISHED), Attempt("direct", 0.25, OVERTAKEN)], "vpn")
     assert blamed(ledger) == set()
-    assert ("direct", "hub") not in ledger.health
+    assert ("direct", "hub", Role.API) not in ledger.health
     assert (ledger.routes["direct"].attempts, ledger.routes["direct"].failures) == (1, 0)
     assert ledger.totals().failovers["connect"] == 0, "the best route won"
 
@@ -172,7 +182,7 @@ def test_cut_tunnel() -> None:
     tunnel = next(iter(ledger.tunnels.values()))
     ledger.cut(tunnel, "upstream reset", now=NOW + 5)
     assert ledger.totals().failovers == {"connect": 0, "first_flight": 0, "release": 1}
-    assert ledger.health["direct", "hub"].streak == FLIGHT_WEIGHT
+    assert health_of(ledger, "direct").streak.cuts == FLIGHT_WEIGHT
     view = ledger.route_view(RouteSpec("direct"), (), draining=False, now=NOW + 6)
     assert (view.attempts, view.failures, view.last_error, view.last_error_seconds_ago) == (2, 1, "upstream reset", 1.0)
 
@@ -182,27 +192,100 @@ def test_route_found_dead_and_alive_again() -> None:
     ledger = Ledger(started_at=0.0)
     tunnel = opened(ledger)
     ledger.unreachable("vpn", tunnel, "probe: timeout 2.0 s", now=NOW)
-    assert (ledger.health["vpn", "hub"].streak, ledger.routes["vpn"].failures) == (FLIGHT_WEIGHT, 1)
+    assert (health_of(ledger, "vpn").streak.weight, ledger.routes["vpn"].failures) == (FLIGHT_WEIGHT, 1)
     assert ledger.totals().failovers["release"] == 0
     ledger.alive("vpn", tunnel, now=NOW + 1)
-    assert ledger.health["vpn", "hub"].streak == 0
+    assert health_of(ledger, "vpn").streak.weight == 0
 
 
 def test_rates() -> None:
-    """What a tunnel carried a second is known for its route and registry, and for no other."""
+    """What a tunnel carried a second is known for its route, registry and role, and for no other."""
     ledger = raced([Attempt("direct", 0.0, ESTABLISHED)], "direct")
     tunnel = next(iter(ledger.tunnels.values()))
     assert ledger.rate("direct", tunnel) is None
-    ledger.carried(tunnel, 5e6, now=NOW)
-    assert ledger.rate("direct", tunnel) == 5e6
+    ledger.carried(tunnel, Carried(10_000_000, 2.0), now=NOW)
+    assert ledger.rate("direct", tunnel) == pytest.approx(5e6)
     assert ledger.rate("vpn", tunnel) is None
+
+
+def test_carried_by_a_tunnel_that_was_cut() -> None:
+    """What a tunnel brought before it was cut is measured, and proves no route well."""
+    ledger = raced([Attempt("direct", 0.0, ESTABLISHED)], "direct")
+    tunnel = next(iter(ledger.tunnels.values()))
+    ledger.cut(tunnel, "upstream reset", now=NOW)
+    ledger.carried(tunnel, Carried(10_000_000, 2.0), now=NOW)
+    assert ledger.rate("direct", tunnel) == pytest.approx(5e6)
+    assert health_of(ledger, "direct").streak.cuts == FLIGHT_WEIGHT
+
+
+def test_broke() -> None:
+    """A route that was found out later to have failed a tunnel is told so, as a cut, without a failover."""
+    ledger = Ledger(started_at=0.0)
+    ledger.broke("vpn", opened(ledger), "stood still", now=NOW)
+    assert (health_of(ledger, "vpn").streak.cuts, ledger.routes["vpn"].failures) == (FLIGHT_WEIGHT, 1)
+    assert ledger.totals().failovers["release"] == 0
+
+
+def found(route: str, *, ok: bool, registry: str = "hub", blame: Blame = Blame.ROUTE) -> Finding:
+    """What a probe found."""
+    return Finding(route, TARGET, registry, Role.API, ok, route, blame, dial=0.1 if ok else None)
+
+
+def test_probes() -> None:
+    """Probes are measured; one that failed where another went well counts against its route, and in no sums."""
+    ledger = Ledger(started_at=0.0)
+    ledger.probed([found("direct", ok=False), found("vpn", ok=True)], now=NOW)
+    assert blamed(ledger) == {"direct"}
+    assert health_of(ledger, "vpn").dial.value == pytest.approx(0.1)
+    assert {health.probed_at for health in ledger.health.values()} == {NOW}
+    assert ledger.routes == {}
+
+
+def test_no_probes() -> None:
+    """Nothing found teaches nothing."""
+    ledger = Ledger(started_at=0.0)
+    ledger.probed([], now=NOW)
+    assert ledger.health == {}
+
+
+def test_network_is_down() -> None:
+    """Where two registries fail over every route nobody is blamed; once something is reached, routes are again."""
+    ledger = Ledger(started_at=0.0)
+    ledger.probed([found("direct", ok=False, blame=Blame.TARGET), found("vpn", ok=False, blame=Blame.TARGET)], now=NOW)
+    ledger.probed([found("direct", ok=False, registry="quay"), found("vpn", ok=False, registry="quay")], now=NOW + 1)
+    attempts = [Attempt("direct", 0.0, TIMEOUT), Attempt("vpn", 0.1, PROXY_TIMEOUT)]
+    raced(attempts, None, ledger)
+    assert blamed(ledger) == set()
+    assert ledger.routes["direct"].failures == 1, "the reader sees it"
+    ledger.probed([found("direct", ok=True)], now=NOW + 2)
+    raced(attempts, None, ledger)
+    assert blamed(ledger) == {"direct", "vpn"}
+
+
+def test_another_network() -> None:
+    """What failed on another network is forgiven, and no control for what fails on this one."""
+    ledger = raced([Attempt("direct", 0.0, REFUSED), Attempt("vpn", 0.1, ESTABLISHED)], "vpn")
+    raced([Attempt("direct", 0.0, REFUSED)], None, ledger)
+    ledger.network_changed(now=NOW)
+    assert health_of(ledger, "direct").streak.weight == 0
+    ledger.probed([found("direct", ok=False, registry="quay")], now=NOW)
+    assert ledger.health["direct", "quay", Role.API].failures == 1
+
+
+def test_size_of_tunnels() -> None:
+    """What tunnels brought is known for their registry and role."""
+    ledger = Ledger(started_at=0.0)
+    tunnel = opened(ledger)
+    tunnel.flow = Bytes(20_000, 0, NOW)
+    ledger.end(tunnel)
+    assert ledger.learned.typical("hub", Role.API) > TYPICAL[Role.API]
 
 
 def test_forget() -> None:
     """Health of routes that mean something else now is forgotten; of the others, and the sums, it is not."""
     ledger = raced([Attempt("direct", 0.0, REFUSED), Attempt("vpn", 0.1, ESTABLISHED)], "vpn")
     ledger.forget({"direct"})
-    assert set(ledger.health) == {("vpn", "hub")}
+    assert set(ledger.health) == {("vpn", "hub", Role.API)}
     assert ledger.routes["direct"].failures == 1
 
 
@@ -215,7 +298,7 @@ def test_old_tunnels_tell_nothing_of_a_route_that_means_something_else() -> None
     assert ledger.health == {}
     assert ledger.routes["direct"].failures == 1
     ledger.raced(opened(ledger), [Attempt("direct", 0.0, ESTABLISHED)], "direct", now=NOW)
-    assert ledger.health["direct", "hub"].streak == 0
+    assert health_of(ledger, "direct").streak.weight == 0
 
 
 def test_nothing_was_tried() -> None:
@@ -268,9 +351,9 @@ def test_tunnel_that_found_no_route() -> None:
 def test_forgotten_health() -> None:
     """A route that is another way out now has no health, for any registry; its sums and other routes stay."""
     ledger = raced([Attempt("direct", 0.0, TIMEOUT), Attempt("vpn", 0.25, ESTABLISHED)], "vpn")
-    ledger.health["direct", "quay"] = Health()
+    ledger.learned.of("direct", "quay", Role.API)
     ledger.forget(["direct", "office"])
-    assert ledger.health.keys() == {("vpn", "hub")}
+    assert ledger.health.keys() == {("vpn", "hub", Role.API)}
     assert ledger.routes["direct"].failures == 1
 
 
@@ -315,7 +398,7 @@ def test_worst_circuit(failures: dict[str, int], expected: str) -> None:
     ledger = Ledger(started_at=0.0)
     for registry, times in (failures | {"ghcr": 0}).items():
         for _ in range(times):
-            ledger.health.setdefault(("direct", registry), Health()).failed("refused", now=NOW)
+            ledger.learned.of("direct", registry, Role.API).failed("refused", now=NOW)
     for _ in range(9):
-        ledger.health.setdefault(("vpn", "hub"), Health()).failed("refused", now=NOW)
+        ledger.learned.of("vpn", "hub", Role.BLOB).failed("refused", now=NOW)
     assert ledger.route_view(RouteSpec("direct"), (), draining=False, now=NOW + 7).circuit == expected

@@ -1,127 +1,180 @@
-"""What is known about one route for one registry: how long its dials take, and how it failed lately.
+"""What is known about one route for one role of a registry: how fast it is, how often it fails, how it failed last.
 
-Deliberately small: smoothed times of dials and first answers, a streak of failures, and a circuit read off the streak.
-All of it fades with age, so that a route which was slow or broken once is neither trusted blindly nor left aside for
-ever. No clock is kept: every question takes `now=`.
+Evidence comes in here as it is; what is concluded from it, with what is known elsewhere, is for borrow.py and
+estimate.py to say. Live tunnels weigh more than probes. All of it fades with age, so that a route which was
+slow or broken once is neither trusted blindly nor left aside for ever. No clock is kept: everything takes `now=`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-GAIN = 1 / 8  # RFC 6298 2.3: alpha, the weight of a new sample in the mean
-DEVIATION_GAIN = 1 / 4  # RFC 6298 2.3: beta
-UNMEASURED = 0.25  # seconds that a dial is taken to last which nobody measured: the pause of RFC 8305 section 5
-DIAL_HALF_LIFE = 600.0  # seconds in which a measured dial time has faded half the way back to UNMEASURED; our choice
-OPEN_AFTER = 3  # failures in a row that open the circuit; our choice, like the five below
-COOL_DOWN = 5.0  # seconds that a circuit stays open at first; doubles with each further failure
-MAX_COOL_DOWN = 300.0  # seconds
-HALF_LIFE = 60.0  # seconds in which half of what a failure weighs has faded
-RECENT = 10.0  # seconds that a single failure puts a route behind comparable ones
-NEGLIGIBLE = 0.01  # failures: what has faded below this weighs nothing
+from towline.core.circuit import Circuit, Streak, fading
+from towline.core.evidence import Carried, Finding
+from towline.core.level import Level
+from towline.types import Role
 
+type Key = tuple[str, str, Role]
+"""Route, registry, role."""
 
-class Circuit(StrEnum):
-    """Whether a route is in use (closed), rests after failures (open), or may try itself again (half-open)."""
+PROBE_NOISE = 2.0  # times that a probe's seconds scatter more about what traffic will meet; our choice
+PROBE_WEIGHT = 0.5  # of an attempt, for a probe's success or failure
+MISLEADING = 2  # failed probes that traffic disproved, after which they count no more until one succeeds
+MEMORY = 24.0  # attempts that are remembered: what came before weighs less and less, however busy the route is
+TRIES_HALF_LIFE = 600.0  # seconds in which half of what an attempt weighs has faded
+BULK = 1 << 20  # bytes from which on a rate is what a blob would meet: beyond TCP's slow start on most paths
+SMALL_NOISE = 4.0  # times that the rate of fewer bytes scatters more
+INITIAL_WINDOW = 14_600  # bytes that TCP sends at once: ten segments (RFC 6928); doubled with each round trip
+LOSS_GAIN = 1 / 4  # weight of a new tunnel in the mean of losses
+SHAKEN = 0.5  # variance that a change of the network adds to what was measured on the last one: a factor of two
 
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half-open"
+KEPT = 0.1  # part of what attempts weigh that is left by it
 
 
 @dataclass(slots=True)
-class Smoothed:
-    """A measured quantity, smoothed with its deviation as TCP smooths round trips (RFC 6298 2.2 and 2.3)."""
+class Tries:
+    """How often the route did what it was asked for lately, in attempts that fade."""
 
-    mean: float | None = None
-    deviation: float = 0.0
-    measured_at: float = 0.0
-    """When it was last measured; without meaning while `mean` is None."""
+    successes: float = 0.0
+    failures: float = 0.0
+    at: float = 0.0
 
-    def add(self, sample: float, *, now: float) -> None:
-        """One more sample."""
-        self.measured_at = now
-        if self.mean is None:
-            self.mean, self.deviation = sample, sample / 2
-            return
-        error = sample - self.mean
-        self.mean += GAIN * error
-        self.deviation += DEVIATION_GAIN * (abs(error) - self.deviation)
+    def add(self, *, ok: bool, now: float, weight: float = 1.0) -> None:
+        """One more attempt."""
+        self.successes, self.failures = self.counts(now=now)
+        if ok:
+            self.successes += weight
+        else:
+            self.failures += weight
+        if (total := self.successes + self.failures) > MEMORY:
+            self.successes *= MEMORY / total
+            self.failures *= MEMORY / total
+        self.at = now
 
-    def usual(self) -> float | None:
-        """What nearly every sample stays within: mean + 4 deviations; None without evidence."""
-        return None if self.mean is None else self.mean + 4 * self.deviation
+    def undo_success(self, *, now: float) -> None:
+        """What counted as a success was none."""
+        self.successes, self.failures = self.counts(now=now)
+        self.successes, self.at = max(0.0, self.successes - 1.0), now
+
+    def counts(self, *, now: float) -> tuple[float, float]:
+        """Successes and failures as they weigh now."""
+        left = fading(now - self.at, TRIES_HALF_LIFE)
+        return self.successes * left, self.failures * left
 
 
 @dataclass(slots=True)
 class Health:
-    """The evidence on one route, for one registry. Seconds throughout."""
+    """The evidence on one route, for one role of one registry. Seconds and bytes."""
 
-    dial: Smoothed = field(default_factory=Smoothed)
+    dial: Level = field(default_factory=Level)
     """From the start of a dial until it was established end to end."""
-    answer: Smoothed = field(default_factory=Smoothed)
+    answer: Level = field(default_factory=Level)
     """From the first flight to the first server byte."""
-    rate: Smoothed = field(default_factory=Smoothed)
-    """Bytes a second of tunnels that carried much."""
+    rate: Level = field(default_factory=lambda: Level(sudden=True))
+    """Bytes a second, of tunnels and probes that carried bulk."""
+    tries: Tries = field(default_factory=Tries)
+    streak: Streak = field(default_factory=Streak)
+    loss: float = 0.0
+    """Share of segments that were sent again, smoothed."""
     attempts: int = 0
     failures: int = 0
-    in_a_row: int = 0
-    """Failures since the last answer."""
-    streak: int = 0
-    """The same, each failure with its weight."""
-    last_failure: float = 0.0
-    """When it failed last; without meaning while `failures` is 0."""
     last_error: str = ""
+    probed_at: float | None = None
+    """When a probe last told of it, well or not; None before the first."""
+    failed_by_probe: bool = False
+    """The last that was heard is a failed probe."""
+    misled: int = 0
+    """Failed probes that traffic disproved, since a probe was last right."""
 
-    def dialed(self, seconds: float, *, now: float) -> None:
+    def dialed(self, seconds: float, *, now: float, noise: float = 1.0) -> None:
         """A dial was established after `seconds`: no success yet; many a bad network lets that through and no more."""
         self.attempts += 1
-        self.dial.add(seconds, now=now)
+        self.dial.add(seconds, now=now, noise=noise)
 
     def answered(self, seconds: float | None, *, now: float) -> None:
-        """The target's first byte came, `seconds` after the first flight (None: not measured): the streak is over."""
-        self.in_a_row = self.streak = 0
+        """The target's first byte came, `seconds` after the first flight (None: not measured)."""
+        if self.failed_by_probe:
+            self.failed_by_probe = False
+            self.misled += 1
+        self._answered(seconds, now=now)
+
+    def _answered(self, seconds: float | None, *, now: float, noise: float = 1.0, weight: float = 1.0) -> None:
+        self.streak.answered()
+        self.tries.add(ok=True, now=now, weight=weight)
         if seconds is not None:
-            self.answer.add(seconds, now=now)
+            self.answer.add(seconds, now=now, noise=noise)
 
     def failed(self, error: str, *, now: float, weight: int = 1) -> None:
-        """A dial failed or was overtaken; what fails later in a tunnel costs the client more and weighs more."""
+        """A dial or a flight failed or was overtaken; what fails later costs the client more and weighs more."""
+        self.failed_by_probe = False
+        self._fail(error, now=now, weight=weight, cut=False)
+
+    def cut(self, error: str, *, now: float, weight: int) -> None:
+        """A tunnel failed after it was answered: that answer was no success."""
+        self.failed_by_probe = False
+        self.tries.undo_success(now=now)
+        self._fail(error, now=now, weight=weight, cut=True)
+
+    def _fail(self, error: str, *, now: float, weight: int, cut: bool, share: float = 1.0) -> None:
         self.attempts += 1
         self.failures += 1
-        self.in_a_row += 1
-        self.streak += weight
-        self.last_failure = now
+        self.tries.add(ok=False, now=now, weight=share)
+        self.streak.failed(now=now, weight=weight, cut=cut)
         self.last_error = error
 
-    def failed_just_now(self, *, now: float) -> bool:
-        """Whether the last thing that happened is a failure of the last RECENT seconds."""
-        return self.streak > 0 and now - self.last_failure < RECENT
+    def carried(self, carried: Carried, *, well: bool, now: float) -> None:
+        """Bytes came over the route; `well`: its tunnel has not been cut."""
+        if carried.loss is not None:
+            self.loss += LOSS_GAIN * (carried.loss - self.loss)
+        if carried.rate <= 0:
+            return
+        if well:
+            self.streak.carried()
+        if carried.bytes >= BULK:
+            self.rate.add(carried.rate, now=now)
+        elif carried.rate > (self.rate.value or 0.0) or not _is_slow_start(carried, self.dial.value or 0.0):
+            self.rate.add(carried.rate, now=now, noise=SMALL_NOISE)
+
+    def probed(self, finding: Finding, *, at_fault: bool, now: float) -> None:
+        """A probe told of the route; it weighs less than traffic, and nothing where that has proved it wrong twice."""
+        self.probed_at = now
+        if finding.dial is not None:
+            self.dialed(finding.dial, now=now, noise=PROBE_NOISE)
+        if finding.ok:
+            self.misled = 0
+            self.failed_by_probe = False
+            self._answered(finding.first_byte, now=now, noise=PROBE_NOISE, weight=PROBE_WEIGHT)
+        elif at_fault and self.misled < MISLEADING:
+            self.failed_by_probe = True
+            self._fail(f"probe: {finding.detail}", now=now, weight=1, cut=False, share=PROBE_WEIGHT)
+        if finding.carried is not None:
+            self.carried(finding.carried, well=finding.ok, now=now)
 
     def circuit(self, *, now: float) -> Circuit:
-        """Closed below OPEN_AFTER failures in a row; then open for the cool-down, then half-open."""
-        if self.streak < OPEN_AFTER:
-            return Circuit.CLOSED
-        return Circuit.OPEN if now < self.last_failure + self.cool_down else Circuit.HALF_OPEN
+        """Whether the route is in use."""
+        return self.streak.circuit(now=now)
 
-    @property
-    def cool_down(self) -> float:
-        """Seconds that the circuit stays open after the last failure."""
-        doublings = min(self.streak - OPEN_AFTER, 16)  # bounded: a float overflows after 1,023
-        return min(COOL_DOWN * 2.0**doublings, MAX_COOL_DOWN)
+    def on_another_network(self, *, now: float) -> None:
+        """The network has changed: what was measured is a guess now, and what failed may work."""
+        for level in (self.dial, self.answer, self.rate):
+            level.shaken(SHAKEN)
+        ok, bad = self.tries.counts(now=now)
+        self.tries = Tries(ok * KEPT, bad * KEPT, now)
+        self.streak.forgiven()
+        self.failed_by_probe, self.misled = False, 0
 
-    def weight_of_failures(self, *, now: float) -> float:
-        """The streak, faded with age: 2.0 for two failures just now, 1.0 for the same two a HALF_LIFE ago."""
-        weight = self.streak * _faded(now - self.last_failure, HALF_LIFE)
-        return weight if weight >= NEGLIGIBLE else 0.0
-
-    def expected_dial(self, *, now: float) -> float:
-        """Seconds that a dial is expected to take: what was measured, faded toward UNMEASURED with age."""
-        if self.dial.mean is None:
-            return UNMEASURED
-        return UNMEASURED + (self.dial.mean - UNMEASURED) * _faded(now - self.dial.measured_at, DIAL_HALF_LIFE)
+    def measured_at(self) -> float | None:
+        """When anything was last measured; None where nothing was."""
+        times = [at for level in (self.dial, self.answer, self.rate) if (at := level.measured_at) is not None]
+        return max(times, default=None)
 
 
-def _faded(age: float, half_life: float) -> float:
-    """What is left of 1.0 after `age` seconds."""
-    return float(0.5 ** (age / half_life))
+def _is_slow_start(carried: Carried, round_trip: float) -> bool:
+    """Whether TCP's slow start may explain how long this took: then the route is at least so fast, no more is known.
+
+    A new connection doubles what it sends with each round trip, so that n bytes take about log2(n / window) of them
+    over a route of any rate. The first one ends with the first byte, before `carried` begins.
+    """
+    rounds = math.log2(1 + carried.bytes / INITIAL_WINDOW) - 1
+    return carried.seconds <= 2 * rounds * round_trip

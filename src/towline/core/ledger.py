@@ -1,13 +1,7 @@
 """The ledger: the one mutable record of what happened and of what is open now; its views are frozen copies.
 
-Every tunnel is opened here, raced here, and ended here; every refusal is counted here. Health is fed from races with
-the rule of blame:
-
-    a route won                 the others that failed are at fault: it could be done. So is a route that had a head
-                                start and lost; one that was cancelled before its time was up is not.
-    every route failed          a route is at fault where its outcome names it, unless another route failed in the same
-                                way: then the target is
-    this machine failed         nobody is
+Every tunnel is opened here, raced here, and ended here; every refusal is counted here. Health is fed from races, from
+what tunnels carried and from probes, by the rule of blame (blame.py); what it adds up to is kept in `learned`.
 """
 
 from __future__ import annotations
@@ -17,8 +11,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from towline.core.health import Circuit, Health
-from towline.types import Attempt, Blame, Classification, OutcomeKind, RouteSpec, Target, TunnelPhase
+from towline.core.blame import Outage, at_fault, probes_at_fault
+from towline.core.circuit import Circuit
+from towline.core.evidence import Carried, Finding
+from towline.core.health import Health, Key
+from towline.core.learned import Learned
+from towline.types import Attempt, Classification, OutcomeKind, RouteSpec, Target, TunnelPhase
 from towline.views import RouteRegistryView, RouteView, Totals, TunnelView
 
 DIAL_WEIGHT = 1  # of a failed dial in a route's streak
@@ -57,6 +55,8 @@ class Tunnel:
     phase: TunnelPhase = TunnelPhase.RACING
     route: str | None = None
     flow: Flow | None = None
+    was_cut: bool = False
+    """Its route failed under it."""
 
     @property
     def bytes_in(self) -> int:
@@ -87,7 +87,7 @@ class Ledger:
     """All that is remembered of this run."""
 
     started_at: float
-    health: dict[tuple[str, str], Health] = field(default_factory=dict)
+    learned: Learned = field(default_factory=Learned)
     routes: dict[str, RouteCounts] = field(default_factory=dict)
     tunnels: dict[int, Tunnel] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
@@ -97,6 +97,12 @@ class Ledger:
     bytes_out: int = 0
     _forgotten: dict[str, int] = field(default_factory=dict)
     """Route -> number of the last tunnel that may have gone another way under this name."""
+    _outage: Outage = field(default_factory=Outage)
+
+    @property
+    def health(self) -> dict[Key, Health]:
+        """What was learned of routes, by route, registry and role."""
+        return self.learned.health
 
     def open(self, target: Target, client: str, classification: Classification, *, now: float) -> Tunnel:
         """Record a request that passed the guard."""
@@ -124,12 +130,13 @@ class Ledger:
     def _health(self, route: str, tunnel: Tunnel) -> Health:
         if tunnel.id <= self._forgotten.get(route, 0):
             return Health()  # what it tells is of another way out that had this name
-        return self.health.setdefault((route, tunnel.classification.registry), Health())
+        return self.learned.of(route, tunnel.classification.registry, tunnel.classification.role)
 
     def _learn(
         self, tunnel: Tunnel, attempts: Sequence[Attempt], winner: str | None, *, weight: int, now: float
     ) -> None:
         tunnel.route = winner
+        blamed = self._blamed(tunnel, attempts, winner, now=now)
         for attempt in attempts:
             outcome = attempt.outcome
             counts = self.routes.setdefault(attempt.route, RouteCounts())
@@ -138,21 +145,41 @@ class Ledger:
                 if weight == DIAL_WEIGHT:
                     self._health(attempt.route, tunnel).dialed(outcome.seconds, now=now)
                 continue
-            at_fault = _is_at_fault(attempt, attempts, winner)
-            if at_fault:
+            if attempt in blamed:
                 self._health(attempt.route, tunnel).failed(outcome.detail, now=now, weight=weight)
-            if at_fault or outcome.kind is not OutcomeKind.CANCELLED:
+            if attempt in blamed or outcome.kind is not OutcomeKind.CANCELLED:
                 counts.failures += 1
                 counts.last_error, counts.last_error_at = outcome.detail, now
+
+    def _blamed(
+        self, tunnel: Tunnel, attempts: Sequence[Attempt], winner: str | None, *, now: float
+    ) -> Sequence[Attempt]:
+        """The attempts at fault; none while the network is down."""
+        if winner is not None:
+            self._outage.reached()
+        elif attempts:
+            routes = [attempt.route for attempt in attempts]
+            if self._outage.failed(tunnel.classification.registry, routes, now=now):
+                return ()
+        return at_fault(attempts, winner)
 
     def cut(self, tunnel: Tunnel, error: str, *, now: float) -> None:
         """The tunnel's route failed under it: its client resumes elsewhere, which is one failover by release."""
         self.failovers["release"] += 1
-        self.unreachable(tunnel.route or "", tunnel, error, now=now)
+        tunnel.was_cut = True
+        self.broke(tunnel.route or "", tunnel, error, now=now)
+
+    def broke(self, route: str, tunnel: Tunnel, error: str, *, now: float) -> None:
+        """A route failed in the middle of a tunnel."""
+        self._health(route, tunnel).cut(error, now=now, weight=FLIGHT_WEIGHT)
+        self._count_failure(route, error, now)
 
     def unreachable(self, route: str, tunnel: Tunnel, error: str, *, now: float) -> None:
-        """A route was found dead for the tunnel's registry, by a tunnel of it or by a probe."""
+        """A route was found dead for the tunnel's registry."""
         self._health(route, tunnel).failed(error, now=now, weight=FLIGHT_WEIGHT)
+        self._count_failure(route, error, now)
+
+    def _count_failure(self, route: str, error: str, now: float) -> None:
         counts = self.routes.setdefault(route, RouteCounts())
         counts.attempts += 1
         counts.failures += 1
@@ -162,14 +189,34 @@ class Ledger:
         """A probe reached the tunnel's registry over a route."""
         self._health(route, tunnel).answered(None, now=now)
 
-    def carried(self, tunnel: Tunnel, rate: float, *, now: float) -> None:
-        """A tunnel that carried much did so at `rate` bytes a second."""
-        self._health(tunnel.route or "", tunnel).rate.add(rate, now=now)
+    def carried(self, tunnel: Tunnel, carried: Carried, *, now: float) -> None:
+        """Bytes that came over the tunnel's route; for a long tunnel more than once, each time what came since."""
+        health = self._health(tunnel.route or "", tunnel)
+        health.carried(carried, well=not tunnel.was_cut, now=now)
+
+    def probed(self, findings: Sequence[Finding], *, now: float) -> None:
+        """What probes of one host found, one finding for each route."""
+        blamed: Sequence[Finding] = ()
+        if any(finding.ok for finding in findings):
+            self._outage.reached()
+            blamed = probes_at_fault(findings)
+        elif findings:
+            routes = [finding.route for finding in findings]
+            down = self._outage.failed(findings[0].registry, routes, now=now)
+            blamed = () if down else probes_at_fault(findings)
+        for finding in findings:
+            health = self.learned.of(finding.route, finding.registry, finding.role)
+            health.probed(finding, at_fault=finding in blamed, now=now)
+
+    def network_changed(self, *, now: float) -> None:
+        """This machine is on another network: what was learned on the last one is in doubt."""
+        self.learned.on_another_network(now=now)
+        self._outage.reached()
 
     def rate(self, route: str, tunnel: Tunnel) -> float | None:
         """Bytes a second that a route is known to deliver from the tunnel's registry; None without evidence."""
-        known = self.health.get((route, tunnel.classification.registry))
-        return None if known is None else known.rate.mean
+        known = self.health.get((route, tunnel.classification.registry, tunnel.classification.role))
+        return None if known is None else known.rate.value
 
     def end(self, tunnel: Tunnel) -> None:
         """Close a tunnel's record and add up its bytes."""
@@ -177,6 +224,7 @@ class Ledger:
         tunnel.phase = TunnelPhase.ENDED
         self.bytes_in += tunnel.bytes_in
         self.bytes_out += tunnel.bytes_out
+        self.learned.moved(tunnel.classification.registry, tunnel.classification.role, tunnel.bytes_in)
         if tunnel.route is not None:
             counts = self.routes.setdefault(tunnel.route, RouteCounts())
             counts.bytes_in += tunnel.bytes_in
@@ -185,9 +233,7 @@ class Ledger:
     def forget(self, routes: Collection[str]) -> None:
         """Forget the health of these routes: under their names another way out is meant, or none. Sums stay."""
         self._forgotten.update(dict.fromkeys(routes, self.opened))
-        for route, registry in list(self.health):
-            if route in routes:
-                del self.health[route, registry]
+        self.learned.forget(routes)
 
     def refuse(self, code: str) -> None:
         """Count a request answered without a dial, or with none that succeeded."""
@@ -225,10 +271,10 @@ class Ledger:
     def route_view(
         self, spec: RouteSpec, registries: tuple[RouteRegistryView, ...], *, draining: bool, now: float
     ) -> RouteView:
-        """One route with its sums; its circuit is the worst among its registries."""
+        """One route with its sums; its circuit is the worst among its registries and their roles."""
         counts = self.routes.get(spec.name, RouteCounts())
         mine = [tunnel for tunnel in self.tunnels.values() if tunnel.route == spec.name]
-        circuits = {health.circuit(now=now) for (route, _), health in self.health.items() if route == spec.name}
+        circuits = {health.circuit(now=now) for key, health in self.health.items() if key[0] == spec.name}
         worst = next((c for c in (Circuit.OPEN, Circuit.HALF_OPEN) if c in circuits), Circuit.CLOSED)
         return RouteView(
             name=spec.name,
@@ -244,18 +290,3 @@ class Ledger:
             last_error_seconds_ago=None if counts.last_error_at is None else now - counts.last_error_at,
             registries=registries,
         )
-
-
-def _is_at_fault(attempt: Attempt, attempts: Sequence[Attempt], winner: str | None) -> bool:
-    """Whether a failed attempt counts against its route's health (the rule of blame, see the module)."""
-    outcome = attempt.outcome
-    if outcome.blame is Blame.LOCAL:
-        return False
-    if winner is None:
-        others = [other.outcome for other in attempts if other is not attempt]
-        shared = any((other.kind, other.phase) == (outcome.kind, outcome.phase) for other in others)
-        return outcome.blame is Blame.ROUTE and not shared
-    if outcome.kind is not OutcomeKind.CANCELLED:
-        return True
-    won = next(other for other in attempts if other.route == winner)
-    return attempt.offset < won.offset  # it had the head start

@@ -1,0 +1,158 @@
+"""What is believed of a route for one role of a registry, with what is borrowed while its own evidence is thin or old.
+
+Three circles lend, the nearer one more: the registry's other roles over this route, its other registries, and all other
+routes for the same role ("middling": what limits them is shared in part, the client's line and the registry itself).
+Each is taken for as sure as its own evidence and the usual difference between its circle and the one asked about make
+it. So a route with evidence of its own borrows next to nothing, one that nobody measured is middling, and one that was
+measured a day ago is something between.
+
+Rates are lent by evidence that carried bulk alone: there is no other kind (health.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from towline.core.health import Health, Key
+from towline.core.level import Belief, Level, joined
+from towline.types import Role
+
+UNMEASURED_DIAL = 0.25  # seconds that a dial is taken to last which nobody measured: the pause of RFC 8305 section 5
+UNMEASURED_ANSWER = 0.25  # seconds, likewise
+UNMEASURED_RATE = 4e6  # bytes a second, 32 Mbit/s; our choice. It matters until a single route was measured
+UNMEASURED = 2.0  # variance of the logs of these: within a factor of 4
+BETWEEN_ROLES = 0.15  # variance of the log between a registry's hosts over one route: a factor of 1.5
+BETWEEN_REGISTRIES = 0.3  # the same between registries: a factor of 1.7
+BETWEEN_ROUTES = 1.0  # the same between routes: a factor of e
+UNTRIED = 0.02  # share of attempts that are taken to fail where nothing was tried
+LENT_TRIES = 4.0  # attempts that all borrowed evidence together weighs as
+SUSPICION = 0.5  # part of a streak at the route's other hosts that is held against it here
+
+NOTHING = "not measured yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is believed of one route for one role of one registry."""
+
+    dial: Belief
+    answer: Belief
+    rate: Belief
+    failure: float
+    """Probability that an attempt fails."""
+    own: Health | None
+    """Its own evidence, without what is borrowed."""
+    lent: str
+    """Whose evidence this is where the route has none of its own here, for the reader; "" where it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Circles:
+    """The health of one route, by how near it is to what is asked about."""
+
+    own: Health | None
+    kin: tuple[Health, ...]
+    """The registry's other roles."""
+    rest: tuple[Health, ...]
+    """Other registries."""
+
+
+def known(
+    health: Mapping[Key, Health], routes: Iterable[str], registry: str, role: Role, *, now: float
+) -> dict[str, Known]:
+    """What is believed of each of these routes."""
+    circles = _circles(health, routes, registry, role)
+    dials = _beliefs(circles, lambda one: one.dial, UNMEASURED_DIAL, now)
+    answers = _beliefs(circles, lambda one: one.answer, UNMEASURED_ANSWER, now)
+    rates = _beliefs(circles, lambda one: one.rate, UNMEASURED_RATE, now)
+    return {
+        route: Known(dials[route], answers[route], rates[route], _failure(circle, now), circle.own, _lent(circle))
+        for route, circle in circles.items()
+    }
+
+
+def _circles(health: Mapping[Key, Health], routes: Iterable[str], registry: str, role: Role) -> dict[str, _Circles]:
+    by_route: dict[str, list[tuple[Key, Health]]] = defaultdict(list)
+    for key, one in health.items():
+        by_route[key[0]].append((key, one))
+    return {
+        route: _Circles(
+            health.get((route, registry, role)),
+            tuple(one for key, one in by_route[route] if key[1] == registry and key[2] is not role),
+            tuple(one for key, one in by_route[route] if key[1] != registry),
+        )
+        for route in routes
+    }
+
+
+def _beliefs(
+    circles: Mapping[str, _Circles], level: Callable[[Health], Level], unmeasured: float, now: float
+) -> dict[str, Belief]:
+    """The belief in one quantity, for every route."""
+    measured = {route: _of_route(circle, level, now) for route, circle in circles.items()}
+    beliefs = {}
+    for route, belief in measured.items():
+        middling = Belief(math.log(unmeasured), UNMEASURED)
+        others = joined(other for name, other in measured.items() if name != route)
+        if others is not None:
+            middling &= replace(others.wider(BETWEEN_ROUTES), spread=0.0)
+        beliefs[route] = middling if belief is None else belief & middling
+    return beliefs
+
+
+def _of_route(circle: _Circles, level: Callable[[Health], Level], now: float) -> Belief | None:
+    """The belief that the evidence on one route alone gives."""
+    lent = _lend((level(one) for one in circle.rest), BETWEEN_REGISTRIES, now)
+    near = _lend((level(one) for one in circle.kin), BETWEEN_ROLES, now)
+    own = level(circle.own).belief(now=now) if circle.own is not None else None
+    return joined((own, near, lent))
+
+
+def _lend(levels: Iterable[Level], between: float, now: float) -> Belief | None:
+    """What a circle lends: all its evidence together is no surer than the difference between circles."""
+    together = joined(belief.wider(between) for one in levels if (belief := one.belief(now=now)) is not None)
+    return None if together is None else together.wider(between)
+
+
+def _failure(circle: _Circles, now: float) -> float:
+    """Probability that an attempt fails: from the share of late, and from failures in a row."""
+    lent_ok, lent_bad = _sum((*circle.kin, *circle.rest), now)
+    lent = lent_ok + lent_bad + 1.0
+    prior = (lent_bad + UNTRIED) / lent
+    own_ok, own_bad = _sum((circle.own,) if circle.own is not None else (), now)
+    weight = min(lent, LENT_TRIES)
+    share = (own_bad + prior * weight) / (own_ok + own_bad + weight)
+    return max(share, _suspicion(circle, now))
+
+
+def _sum(healths: Iterable[Health], now: float) -> tuple[float, float]:
+    counts = [one.tries.counts(now=now) for one in healths]
+    return sum(ok for ok, _ in counts), sum(bad for _, bad in counts)
+
+
+def _suspicion(circle: _Circles, now: float) -> float:
+    """How likely it is by its streak that a route is down: one failure says nothing, and each further one halves hope.
+
+    A streak at the route's other hosts is held against it in part, unless it did well here since.
+    """
+    own = 0.0 if circle.own is None else _down(circle.own.streak.faded(now=now))
+    since = -math.inf if circle.own is None else circle.own.tries.at
+    others = [one.streak for one in (*circle.kin, *circle.rest) if one.streak.last_failure > since]
+    return max(own, SUSPICION * max((_down(streak.faded(now=now)) for streak in others), default=0.0))
+
+
+def _down(weight: float) -> float:
+    return 1.0 - math.exp2(-max(0.0, weight - 1.0))
+
+
+def _lent(circle: _Circles) -> str:
+    if circle.own is not None and circle.own.measured_at() is not None:
+        return ""
+    if any(one.measured_at() is not None for one in circle.kin):
+        return "by its other hosts"
+    if any(one.measured_at() is not None for one in circle.rest):
+        return "by other registries"
+    return NOTHING

@@ -1,0 +1,54 @@
+"""All that was learned of this network: the health of every route for every role, and how much its tunnels move.
+
+It is what a change of the network puts in doubt and what memory keeps (memory.py). The number of entries is bounded by
+the routes of the configuration and the registries of the catalogue: unlisted hosts share one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from towline.core.health import Health, Key
+from towline.types import Role
+
+TYPICAL = {Role.API: 16_384.0, Role.AUTH: 8_192.0, Role.BLOB: 16_777_216.0, Role.UNKNOWN: 1_048_576.0}
+"""Bytes that a tunnel is taken to bring until a registry's own are known: some manifests, a token, a middling layer."""
+FACTOR = 16.0  # the learned size stays within so many times TYPICAL, so that one image of 20 GB does not decide for all
+SIZE_GAIN = 1 / 16  # weight of a new tunnel in the mean
+
+
+@dataclass(slots=True)
+class Learned:
+    """What was learned, keyed by (route, registry, role) and by (registry, role)."""
+
+    health: dict[Key, Health] = field(default_factory=dict)
+    sizes: dict[tuple[str, Role], float] = field(default_factory=dict)
+    """Bytes that a tunnel brings, in the mean; completion time is linear in them."""
+
+    def of(self, route: str, registry: str, role: Role) -> Health:
+        """The health of one route, to be written to."""
+        return self.health.setdefault((route, registry, role), Health())
+
+    def moved(self, registry: str, role: Role, size: int) -> None:
+        """A tunnel has ended that brought so many bytes; one that brought none says nothing of size."""
+        if size > 0:
+            usual = TYPICAL[role]
+            size_within = min(max(float(size), usual / FACTOR), usual * FACTOR)
+            before = self.typical(registry, role)
+            self.sizes[registry, role] = before + SIZE_GAIN * (size_within - before)
+
+    def typical(self, registry: str, role: Role) -> float:
+        """Bytes that a tunnel brings."""
+        return self.sizes.get((registry, role), TYPICAL[role])
+
+    def forget(self, routes: Collection[str]) -> None:
+        """Under these names another way out is meant, or none."""
+        for key in list(self.health):
+            if key[0] in routes:
+                del self.health[key]
+
+    def on_another_network(self, *, now: float) -> None:
+        """The network has changed: what was measured is a guess now."""
+        for health in self.health.values():
+            health.on_another_network(now=now)

@@ -1,0 +1,148 @@
+"""Levels by example: samples, age, jumps and outliers, and beliefs that are joined."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+import pytest
+
+from towline.core.level import DOUBT, FAR, LEAST, MAX_SPREAD, MIN_SPREAD, SPREAD, WALK, Belief, Level, joined
+
+
+def after(*samples: float, every: float = 1.0, sudden: bool = False) -> tuple[Level, float]:
+    """A level after samples that came one after the other, and when the last one came."""
+    level = Level(sudden=sudden)
+    for turn, sample in enumerate(samples):
+        level.add(sample, now=turn * every)
+    return level, (len(samples) - 1) * every
+
+
+def noisy(sigma: float, count: int = 300) -> tuple[float, ...]:
+    """Samples around 1 whose logarithms have this deviation."""
+    rng = Random(7)
+    return tuple(math.exp(rng.gauss(0.0, sigma)) for _ in range(count))
+
+
+def test_nothing_known() -> None:
+    """Without a sample there is no belief, no value and nothing usual."""
+    level = Level()
+    assert (level.belief(now=5.0), level.value, level.usual(), level.measured_at) == (None, None, None, None)
+
+
+def test_first_sample() -> None:
+    """The first sample is the value, with the spread that samples are taken to have."""
+    level, now = after(0.2)
+    belief = level.belief(now=now)
+    assert belief is not None
+    assert belief.value == pytest.approx(0.2)
+    assert (belief.variance, belief.spread) == (SPREAD, SPREAD)
+    assert belief.mean == pytest.approx(0.2 * math.exp(SPREAD / 2))
+    assert level.usual() == pytest.approx(0.2 * math.exp(FAR * math.sqrt(2 * SPREAD)))
+
+
+def test_no_time_at_all() -> None:
+    """A sample of zero is the least there is."""
+    level, _ = after(0.0)
+    assert level.value == pytest.approx(LEAST)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.3, 0.8])
+def test_noise_is_averaged_and_learned(sigma: float) -> None:
+    """After many samples the level is near their middle, the spread near theirs, and the mean above the level."""
+    level, now = after(*noisy(sigma), every=5.0)
+    belief = level.belief(now=now)
+    assert belief is not None
+    assert abs(belief.log) < 3 * math.sqrt(belief.variance)
+    assert belief.variance < belief.spread
+    assert belief.spread == pytest.approx(min(max(sigma**2, MIN_SPREAD), MAX_SPREAD), rel=0.6)
+    assert belief.mean > belief.value > 1 / belief.mean_of_inverse
+
+
+def test_certainty_fades() -> None:
+    """With every second since the last sample the belief is less sure, and no other."""
+    level, now = after(0.2, 0.2)
+    fresh, old = level.belief(now=now), level.belief(now=now + 600.0)
+    assert fresh is not None
+    assert old is not None
+    assert old.log == fresh.log
+    assert old.variance == pytest.approx(fresh.variance + 600.0 * WALK)
+
+
+def test_old_level_gives_way() -> None:
+    """After a long time a new sample weighs nearly all."""
+    level, now = after(0.2, 0.2, 0.2)
+    level.add(0.3, now=now + 6 * 3600.0)
+    assert level.value == pytest.approx(0.3, rel=0.02)
+
+
+@pytest.mark.parametrize("factor", [10.0, 0.1])
+def test_outlier_is_clipped_and_jump_believed(factor: float) -> None:
+    """The first far sample moves a steady level a little; the second on the same side is believed."""
+    level, now = after(*[1.0] * 20)
+    level.add(factor, now=now + 1)
+    assert abs(math.log(level.value or 0.0)) < 0.3
+    level.add(factor, now=now + 2)
+    assert level.value == pytest.approx(factor, rel=0.1)
+
+
+@pytest.mark.parametrize("between", [1.0, 1 / 30])
+def test_doubt_is_dropped(between: float) -> None:
+    """An ordinary sample, or a far one on the other side, makes the next far sample the first again."""
+    level, now = after(*[1.0] * 20)
+    for turn, sample in enumerate((30.0, between, 30.0), 1):
+        level.add(sample, now=now + turn)
+    assert abs(math.log(level.value or 0.0)) < 0.6
+
+
+def test_doubt_expires() -> None:
+    """Two far samples with a long time between are two outliers."""
+    level, now = after(*[1.0] * 20)
+    level.add(30.0, now=now + 1)
+    level.add(30.0, now=now + 1 + DOUBT)
+    assert (level.value or 0.0) < 3.0
+
+
+def test_sudden_level_believes_at_once() -> None:
+    """Where a sample is a mean already, the first far one is believed, also where it is a noisy one."""
+    level, now = after(*[1.0] * 20, sudden=True)
+    level.add(0.1, now=now + 1, noise=4.0)
+    assert level.value == pytest.approx(0.1, rel=0.15)
+    level.add(1.0, now=now + 2, noise=4.0)
+    assert level.value == pytest.approx(1.0, rel=0.15)
+
+
+def test_noisy_sample_moves_less() -> None:
+    """A sample that scatters more moves the level less."""
+    quiet, now = after(*[1.0] * 5)
+    loud, _ = after(*[1.0] * 5)
+    quiet.add(1.5, now=now + 1)
+    loud.add(1.5, now=now + 1, noise=4.0)
+    assert 1.0 < (loud.value or 0.0) < (quiet.value or 0.0) < 1.5
+
+
+def test_shaken() -> None:
+    """A shaken level is less sure and holds the same."""
+    level, now = after(0.2)
+    level.shaken(0.5)
+    belief = level.belief(now=now)
+    assert belief is not None
+    assert (belief.value, belief.variance) == pytest.approx((0.2, SPREAD + 0.5))
+
+
+def test_joining() -> None:
+    """Two beliefs together lie between, nearer to the surer one, and are surer than either."""
+    sure, vague = Belief(0.0, 0.1, 0.2), Belief(1.0, 0.4, 0.7)
+    both = sure & vague
+    assert both.log == pytest.approx(0.2)
+    assert both.variance == pytest.approx(0.08)
+    assert both.spread == pytest.approx(0.3)
+    assert (sure & vague.wider(1e9)).log == pytest.approx(0.0, abs=1e-6)
+
+
+def test_joining_many() -> None:
+    """What is missing is left out; of nothing comes nothing."""
+    belief = Belief(1.0, 0.5)
+    assert joined([]) is None
+    assert joined([None, belief, None]) == belief
+    assert joined([belief, belief]) == belief & belief
