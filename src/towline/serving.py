@@ -36,7 +36,8 @@ from towline.net.relay import Relay, RelayEnd, RelayLimits
 from towline.net.sockets import tune_client
 from towline.net.wire import hang_up
 from towline.types import Address, IPAddress, Ranking, Target, TunnelPhase
-from towline.watching import Watched, Watching
+from towline.watched import Watched
+from towline.watching import Watching
 
 log = structlog.get_logger("towline")
 

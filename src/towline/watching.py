@@ -12,7 +12,6 @@ every relay's counters twice a second, probes (net/alive.py), asks who the clien
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,48 +31,19 @@ from towline.net.process import process_of
 from towline.net.relay import End, Relay
 from towline.probing import Probing
 from towline.types import Address, Target
+from towline.watched import Watched
 
 log = structlog.get_logger("towline")
 
 LOOK_EVERY = 0.5  # seconds between two looks: the least delay that a stall's bounds in seconds are worth
 MEASURABLE = 1 << 20  # bytes from which on a tunnel's rate says something: beyond TCP's slow start
 MAX_STUCK = 1024  # clients and targets that are remembered with the route that they were stuck on
+AGAIN = (0.3, 0.8)
+"""Seconds after the end of a tunnel at which its client's other ones are looked at again: before containers/image is
+back, which waits for 1 s (clients.md A.2)."""
 IDLE = 5.0  # seconds of silence after which an end is an idle connection's, and no cut
 
 _GONE = {End.UPSTREAM_RESET, End.UPSTREAM_TIMEOUT, End.UPSTREAM_ERROR}
-
-
-@dataclass(slots=True)
-class Watched:
-    """One tunnel under watch. `relay` is None until its first flight is over."""
-
-    tunnel: Tunnel
-    client: str
-    ends: tuple[Address, Address]
-    """The client's address, and ours that it connected to."""
-    past: Past
-    relay: Relay | None = None
-    watch: Watch | None = None
-    tls: bool = False
-    http2: bool = False
-    raced: bool = False
-    """Its first flight was answered before it relayed."""
-    dialer: Dialer | None = None
-    """What its route was dialled by: after a reload the name may mean another way out."""
-    process: str | None = None
-    process_asked: bool = False
-    still_together_at: float = -math.inf
-    """When it was last found to stand still together with others."""
-    refusal: str = ""
-    """Why the last wish to release it was not granted; logged once."""
-
-    def same_way(self, other: Watched) -> bool:
-        """Whether it goes by the same way out."""
-        return self.tunnel.route == other.tunnel.route and self.dialer is other.dialer
-
-    def goes_as(self, other: Watched) -> bool:
-        """Whether it goes to the same target by the same way out."""
-        return self.tunnel.target == other.tunnel.target and self.same_way(other)
 
 
 @dataclass(slots=True)
@@ -137,6 +107,7 @@ class Watching:
         self.ledger.cut(tunnel, error, now=now)
         self._ended_early(watched, relay, now)
         who = self._identity(watched)
+        self._let_go_of_idle(watched, of_all=False)
         log.info(
             "cut", target=str(tunnel.target), route=tunnel.route, why=error, client=f"{watched.client} ({who.kind})"
         )
@@ -218,7 +189,7 @@ class Watching:
             self._remember_stuck(watched)
         else:
             self.ledger.cut(tunnel, f"{release.cause}: {release.reason}", now=now)
-        self._release_idle(watched, now, of_all=release.cause is Cause.DEAD)
+        self._let_go_of_idle(watched, of_all=release.cause is Cause.DEAD)
         self._ended_early(watched, relay, now)
         client = f"{watched.client}, {decision.reason}"
         tell = log.info if release.cause is Cause.STUCK else log.warning
@@ -236,21 +207,25 @@ class Watching:
         while len(self._stuck) > MAX_STUCK:
             del self._stuck[next(iter(self._stuck))]
 
-    def _release_idle(self, released: Watched, now: float, *, of_all: bool) -> None:
-        """Close idle tunnels over the route of one that is released, before a client sends its next request over one.
+    def _close_idle(self, gone: Watched, *, of_all: bool) -> None:
+        """Close idle tunnels over the route of one that was released or cut, before a client sends a request over one.
 
         `of_all` where the route is dead; else those that its own client has to the same target: it is to come back by
         a CONNECT, for which a route is chosen anew. That costs the clients nothing (clients.md 0 fact 9), so it needs
-        no probe of the tunnels' own hosts.
+        no probe of the tunnels' own hosts. One that is too fresh to be called idle is asked again in a moment.
         """
+        now = asyncio.get_running_loop().time()
         for other in list(self._watched.values()):
-            relay, watch = other.relay, other.watch
-            if other is released or relay is None or watch is None:
+            if other is gone or other.relay is None or not other.is_idle(now):
                 continue
-            meant = released.same_way(other) if of_all else released.goes_as(other) and other.client == released.client
-            if meant and watch.is_idle and now - relay.last_activity >= LOOK_EVERY:
+            if gone.same_way(other) if of_all else (gone.goes_as(other) and gone.client == other.client):
                 del self._watched[other.tunnel.id]
-                relay.release()
+                other.relay.release()
+
+    def _let_go_of_idle(self, gone: Watched, *, of_all: bool) -> None:
+        self._close_idle(gone, of_all=of_all)
+        for pause in AGAIN:
+            asyncio.get_running_loop().call_later(pause, partial(self._close_idle, gone, of_all=of_all))
 
     def _ended_early(self, watched: Watched, relay: Relay, now: float) -> None:
         host = watched.tunnel.target.host

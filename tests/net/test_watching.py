@@ -23,7 +23,8 @@ from towline.net.flight import Flown
 from towline.net.relay import End, Relay
 from towline.probing import Probing
 from towline.types import Candidate, Classification, Ranking, Role, Target
-from towline.watching import IDLE, MEASURABLE, Watched, Watching
+from towline.watched import QUIET, Watched
+from towline.watching import IDLE, MEASURABLE, Watching
 
 TARGET = Target("blobs.test", 443)
 BLOB = Classification("hub", Role.BLOB, "blobs.test", "blob host of hub")
@@ -276,6 +277,23 @@ async def test_idle_tunnels_go_with_a_dead_route(world: World) -> None:
         await stalled.released.wait()
         await idle.released.wait()
     assert not waiting.released.is_set()
+
+
+async def test_idle_tunnels_of_its_client_go_with_a_cut_one(world: World) -> None:
+    """One that was only just made goes too, once it is plain that no request follows; one that asks stays."""
+    now = asyncio.get_running_loop().time()
+    fresh = FakeRelay(bytes_in=5000, bytes_out=88, last_in=now, last_out=now)
+    asking = FakeRelay(bytes_in=5000, last_in=now, last_out=now)
+    world.open(fresh)
+    world.open(asking)
+    cut = world.open(FakeRelay())
+    world.watching.ended(cut, End.UPSTREAM_RESET)
+    assert not fresh.released.is_set(), "its request may be on the way"
+    asking.last_out = now + QUIET
+    async with asyncio.timeout(DEADLINE):
+        await fresh.released.wait()
+    assert asyncio.get_running_loop().time() - now < 1.0, "before containers/image is back"
+    assert not asking.released.is_set()
 
 
 async def test_tunnels_that_stand_still_together_all_go(world: World) -> None:

@@ -1,0 +1,61 @@
+"""One tunnel under watch: what watching.py knows of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from towline.core.ledger import Tunnel
+from towline.core.releases import Past
+from towline.core.stall import HANDSHAKE_END, Watch
+from towline.net.dialer import Dialer
+from towline.net.relay import Relay
+from towline.types import Address
+
+QUIET = 0.25
+"""Seconds of silence after which a tunnel that was asked nothing is idle: less than the 1 s that containers/image waits
+before it returns (clients.md A.2), more than a client needs between handshake and request."""
+
+
+@dataclass(slots=True)
+class Watched:
+    """One tunnel under watch. `relay` is None until its first flight is over."""
+
+    tunnel: Tunnel
+    client: str
+    ends: tuple[Address, Address]
+    """The client's address, and ours that it connected to."""
+    past: Past
+    relay: Relay | None = None
+    watch: Watch | None = None
+    tls: bool = False
+    http2: bool = False
+    raced: bool = False
+    """Its first flight was answered before it relayed."""
+    dialer: Dialer | None = None
+    """What its route was dialled by: after a reload the name may mean another way out."""
+    process: str | None = None
+    process_asked: bool = False
+    still_together_at: float = -math.inf
+    """When it was last found to stand still together with others."""
+    refusal: str = ""
+    """Why the last wish to release it was not granted; logged once."""
+
+    def same_way(self, other: Watched) -> bool:
+        """Whether it goes by the same way out."""
+        return self.tunnel.route == other.tunnel.route and self.dialer is other.dialer
+
+    def goes_as(self, other: Watched) -> bool:
+        """Whether it goes to the same target by the same way out."""
+        return self.tunnel.target == other.tunnel.target and self.same_way(other)
+
+    def is_idle(self, now: float) -> bool:
+        """Whether its client has everything and has asked nothing for QUIET seconds: it may go, at no cost.
+
+        A connection that was just made is not idle: Go makes one for a request that comes a moment later.
+        """
+        relay, watch = self.relay, self.watch
+        if relay is None or watch is None or relay.queued_in or now - relay.last_activity < QUIET:
+            return False
+        asks = relay.last_out > relay.last_in and relay.bytes_out > HANDSHAKE_END
+        return watch.is_idle and not asks  # the watch says so as of its last look, which may be older
