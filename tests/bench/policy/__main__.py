@@ -8,6 +8,7 @@ probe bytes an hour. Without arguments it makes the scenarios of scenarios.py fr
     python -m tests.bench.policy --seeds 5 flapping near-equal    two scenarios, five seeds each
     python -m tests.bench.policy TRACE.jsonl ...                  what a file tells
     python -m tests.bench.policy --write DIRECTORY                the scenarios as files
+    python -m tests.bench.policy --worst stalls                   and which transfers Towline lost most by
     python -m tests.bench.policy --json                           figures for machines
 """
 
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--write", type=Path, metavar="DIRECTORY", help="write the scenarios as trace files, run nothing"
     )
+    parser.add_argument("--worst", action="store_true", help="tell which transfers Towline lost most by")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     try:
@@ -50,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results.append(result)
         if not options.json:
             print(table(_title(result), result.rows, result.oracle_failed), end="\n\n", flush=True)
+            if options.worst:
+                print(result.worst, end="\n\n")
     _print_all(results, as_text=not options.json)
     return 0
 

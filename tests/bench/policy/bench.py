@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
@@ -11,14 +11,16 @@ from tests.bench.policy.peers_probing import Dae, Glider, MihomoFallback, Mihomo
 from tests.bench.policy.peers_simple import FirstThatWorks, Randomly, RoundRobin
 from tests.bench.policy.peers_traffic import Bandit, Surge
 from tests.bench.policy.policy import Policy, Run, run
-from tests.bench.policy.report import Figures, figures
+from tests.bench.policy.report import Figures, figures, worst
+from tests.bench.policy.towline import Towline
 from tests.bench.policy.trace import Trace
 from tests.bench.policy.world import Paths
 
-PEERS: tuple[Callable[[], Policy], ...] = (
+PEERS: tuple[type[Policy], ...] = (
     FirstThatWorks, RoundRobin, Randomly, SingBox, MihomoUrlTest, MihomoFallback, Glider, Dae, Surge, Bandit, Xray,
 )  # fmt: skip
-POLICIES = PEERS
+POLICIES: tuple[type[Policy], ...] = (Towline, *PEERS)
+WORST = 10  # transfers
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +42,23 @@ class Result:
     rows: Mapping[str, Figures]
     oracle_failed: int
     transfers: int
+    worst: str
+    """What Towline lost most by, with the first seed."""
 
 
-def measure(task: Task, policies: Sequence[Callable[[], Policy]] = POLICIES) -> Result:
+def measure(task: Task, policies: Sequence[type[Policy]] = POLICIES) -> Result:
     """Run the policies over the traces of one scenario."""
     worlds = [Paths(trace) for trace in task.traces]
 
-    def runs(make: Callable[[], Policy]) -> list[Run]:
+    def runs(make: type[Policy]) -> list[Run]:
         return [run(paths, make(), seed=seed) for seed, paths in enumerate(worlds)]
 
     oracle = runs(Oracle)
-    rows = {make().name: figures(runs(make), oracle) for make in policies}
+    all_runs = {make.name: runs(make) for make in policies}
+    rows = {name: figures(of_policy, oracle) for name, of_policy in all_runs.items()}
     failed = sum(not transfer.ok for each in oracle for transfer in each.transfers)
-    return Result(task.name, task.changing, rows, failed, sum(len(trace.requests) for trace in task.traces))
+    lost = worst(all_runs[policies[0].name][0], oracle[0], WORST)
+    return Result(task.name, task.changing, rows, failed, sum(len(trace.requests) for trace in task.traces), lost)
 
 
 def measure_all(tasks: Iterable[Task]) -> Iterator[Result]:

@@ -21,10 +21,8 @@ from tests.bench.policy.world import Counts, Paths, World
 class Policy(Protocol):
     """Decides over which route each tunnel goes."""
 
-    @property
-    def name(self) -> str:
-        """In the report."""
-        ...
+    name: str
+    """In the report."""
 
     def begin(self, world: World) -> None:
         """The run begins."""
@@ -47,6 +45,8 @@ class Transfer:
     seconds: float
     """From when it was asked for until its last byte, or until it failed."""
     ok: bool
+    ways: tuple[str, ...] = ()
+    """The routes that its tunnels went over, one after the other."""
 
     @property
     def cost(self) -> float:
@@ -96,4 +96,4 @@ def _transfer(number: int, request: Request, policy: Policy, world: World, ended
         if left <= 0 or again >= deadline:
             break
         yield again
-    ended[number] = Transfer(request, clock.now - request.t, ok=left <= 0)
+    ended[number] = Transfer(request, clock.now - request.t, left <= 0, tuple(world.ways.get(request, ())))

@@ -72,6 +72,21 @@ def as_json(rows: Mapping[str, Figures]) -> dict[str, dict[str, float]]:
     return {name: asdict(row) for name, row in rows.items()}
 
 
+def worst(run: Run, oracle: Run, number: int) -> str:
+    """The transfers of one trace that lost most time to the oracle's, one a line."""
+    pairs = sorted(zip(run.transfers, oracle.transfers, strict=True), key=lambda pair: pair[1].cost - pair[0].cost)
+    lines = []
+    for mine, its in pairs[:number]:
+        asked = mine.request
+        what = f"{asked.registry} {asked.role} {asked.bytes / 1e6:.3f} MB"
+        ended = f"{mine.seconds:.2f} s" if mine.ok else f"failed after {mine.seconds:.2f} s"
+        ways = ", ".join(mine.ways) or "no route"
+        lines.append(
+            f"  at {asked.t:9.2f} {what:26} {ended} by {ways}; the oracle {its.seconds:.2f} s by {', '.join(its.ways)}"
+        )
+    return "\n".join(lines)
+
+
 def _transfers(runs: Sequence[Run]) -> list[Transfer]:
     return [transfer for run in runs for transfer in run.transfers]
 

@@ -23,6 +23,22 @@ class Counts:
     probe_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What a probe met. Seconds; None for what did not come in time."""
+
+    ends: float
+    """When it is over."""
+    dial: float | None = None
+    first_byte: float | None = None
+    """After the dial."""
+
+    @property
+    def ok(self) -> bool:
+        """The first byte came."""
+        return self.first_byte is not None
+
+
 class Paths:
     """The paths of a trace, each made when it is first asked for. Runs of several policies may share them."""
 
@@ -58,6 +74,8 @@ class World:
     rng: Random
     clock: Clock
     counts: Counts = field(default_factory=Counts)
+    ways: dict[Request, list[str]] = field(default_factory=dict)
+    """The routes that the tunnels of each request went over, one after the other."""
     _used: dict[tuple[str, Role], str] = field(default_factory=dict)
 
     @property
@@ -83,14 +101,27 @@ class World:
         key = (request.registry, request.role)
         self.counts.switches += self._used.setdefault(key, route) != route
         self._used[key] = route
+        self.ways.setdefault(request, []).append(route)
+
+    def reach(self, path: Path, *, timeout: float) -> Reached:
+        """What a probe that begins now meets: a dial, and a first byte."""
+        began = self.clock.now
+        state = path.at(began)
+        if state is None or not state.probe:
+            return Reached(began + timeout)
+        connected = path.connected(began)
+        answered = path.answered(connected)
+        return Reached(
+            min(answered, began + timeout),
+            connected - began if connected <= began + timeout else None,
+            answered - connected if answered <= began + timeout else None,
+        )
 
     def head(self, route: str, *, timeout: float, cost: int) -> Process[float | None]:
         """A peer's probe: HEAD or GET of a small page. Returns its seconds, None where it fails."""
         self.counts.probes += 1
         self.counts.probe_bytes += cost
         began = self.clock.now
-        path = self.path(route)
-        state = path.at(began)
-        ends = path.answered(path.connected(began)) if state and state.probe else began + timeout
-        yield min(ends, began + timeout)
-        return ends - began if ends < began + timeout else None
+        reached = self.reach(self.path(route), timeout=timeout)
+        yield reached.ends
+        return reached.ends - began if reached.ok else None

@@ -1,0 +1,155 @@
+"""Towline's probes: the plan of core/probes.py, carried out on the paths of the trace (net/probe.py).
+
+hear    a dial and a first byte of the host, in its role
+read    the same of the registry's API and blob hosts, then a part of a blob
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from tests.bench.policy.clock import Process
+from tests.bench.policy.world import World
+
+from towline.core.allowance import Allowance
+from towline.core.circuit import Circuit
+from towline.core.evidence import Carried, Finding
+from towline.core.ledger import Ledger
+from towline.core.probes import READ_SIZE, Probes, Round, Standing
+from towline.types import Blame, Classification, Ranking, Role, Target
+
+PROBE_BYTES = 64 << 20  # an hour, as configured by default
+HEARING = 8_000  # bytes that hearing costs: a handshake, a small answer. An estimate
+TIMEOUT = 5.0  # seconds for hearing
+READ_TIMEOUT = 10.0  # seconds for the reading after it
+ORDER_LASTS = 3.0  # seconds for which an order of routes is taken to hold where only a plan depends on it
+
+
+class Prober:
+    """Carries out the plan for one Towline."""
+
+    def __init__(self, world: World, ledger: Ledger, rank: Callable[[Target, Classification], Ranking]) -> None:
+        self._world = world
+        self._ledger = ledger
+        self._rank = rank
+        self._probes = Probes(Allowance(PROBE_BYTES), world.rng)
+        self._blobs: dict[str, tuple[Target, Classification]] = {}
+        self._timer = 0
+        self._orders: dict[Target, tuple[float, list[str]]] = {}
+
+    def asked(self, target: Target, classification: Classification) -> None:
+        """A client asks for a host, or its bytes move."""
+        readable = classification.role is Role.API
+        if classification.role is Role.BLOB:
+            self._blobs[classification.registry] = target, classification
+        if self._probes.asked(target, classification, readable=readable, now=self._world.clock.now):
+            self._plan()
+
+    def changed(self) -> None:
+        """The network is another one."""
+        self._probes.changed(now=self._world.clock.now)
+        self._plan()
+
+    def _plan(self) -> None:
+        """Begin what is due, and come back when more is."""
+        plan = self._probes.plan(self._standings, now=self._world.clock.now)
+        for round_ in plan.rounds:
+            self._world.clock.spawn(self._round(round_), background=True)
+        self._timer += 1
+        if plan.next_at is not None:
+            self._world.clock.spawn(self._wake(self._timer), at=plan.next_at, background=True)
+
+    def _wake(self, timer: int) -> Process[None]:
+        if timer == self._timer:
+            self._plan()
+        return
+        yield
+
+    def _standings(self, target: Target, classification: Classification) -> Sequence[Standing]:
+        """What the ledger knows of the routes for a host."""
+        standings = []
+        now = self._world.clock.now
+        for route in self._order(target, classification):
+            key = (route, classification.registry)
+            here = self._ledger.health.get((*key, classification.role))
+            blob = self._ledger.health.get((*key, Role.BLOB))
+            standings.append(
+                Standing(
+                    route,
+                    failing=here is not None and here.circuit(now=now) is not Circuit.CLOSED,
+                    heard_at=None if here is None else here.answer.measured_at,
+                    read_at=None if blob is None else blob.rate.measured_at,
+                )
+            )
+        return standings
+
+    def _order(self, target: Target, classification: Classification) -> list[str]:
+        """The routes, best first, as they were up to some seconds ago: most of a run's time would go into this."""
+        now = self._world.clock.now
+        at, order = self._orders.get(target, (-math.inf, []))
+        if now - at >= ORDER_LASTS:
+            order = [candidate.route for candidate in self._rank(target, classification).candidates]
+            self._orders[target] = now, order
+        return order
+
+    def _round(self, round_: Round) -> Process[None]:
+        """Probe the routes of one host side by side, and tell what was found of all of them together."""
+        clock, counts = self._world.clock, self._world.counts
+        heard = [self._hear(route, round_.target, round_.classification) for route in round_.routes]
+        ends = max(end for _, end in heard)
+        read = [finding for finding, _ in heard if finding.ok and finding.route in round_.reads]
+        blob = self._blobs.get(round_.classification.registry)
+        reading = (
+            [self._read(finding.route, *blob, at=end) for finding, end in heard if finding in read] if blob else []
+        )
+        yield max([ends, *(end for _, end in reading)])
+        spent = sum(finding.spent for finding, _ in (*heard, *reading))
+        counts.probes += len(heard) + len(reading)
+        counts.probe_bytes += spent
+        self._ledger.probed([finding for finding, _ in heard], now=clock.now)
+        if reading:
+            self._ledger.probed([finding for finding, _ in reading], now=clock.now)
+        self._probes.ended(round_, spent=spent, now=clock.now)
+        self._plan()
+
+    def _hear(self, route: str, target: Target, kind: Classification) -> tuple[Finding, float]:
+        """What is heard over a route, and when."""
+        reached = self._world.reach(self._world.path(route, kind.registry, kind.role), timeout=TIMEOUT)
+        finding = Finding(
+            route,
+            target,
+            kind.registry,
+            kind.role,
+            ok=reached.ok,
+            detail="answered" if reached.ok else f"timeout {TIMEOUT} s",
+            blame=Blame.NONE if reached.ok else Blame.ROUTE,
+            dial=reached.dial,
+            first_byte=reached.first_byte,
+            spent=HEARING,
+        )
+        return finding, reached.ends
+
+    def _read(self, route: str, target: Target, kind: Classification, *, at: float) -> tuple[Finding, float]:
+        """What a reading brings that begins at a time, and when it is over."""
+        path = self._world.path(route, kind.registry, kind.role)
+        connected = path.connected(at)
+        answered = path.answered(connected)
+        until = at + READ_TIMEOUT
+        done = min(path.body.finished(answered, READ_SIZE), until)
+        size = int(path.body.done_by(done) - path.body.done_by(answered)) if answered < done else 0
+        carried = Carried(size, done - answered) if size else None
+        finding = Finding(
+            route,
+            target,
+            kind.registry,
+            kind.role,
+            ok=carried is not None,
+            detail=f"read {size} bytes" if carried else f"timeout {READ_TIMEOUT} s",
+            blame=Blame.NONE if carried else Blame.ROUTE,
+            dial=connected - at if connected <= until else None,
+            first_byte=answered - connected if answered <= until else None,
+            carried=carried,
+            spent=HEARING + size,
+        )
+        return finding, done
