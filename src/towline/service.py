@@ -17,6 +17,7 @@ from towline.config import Config
 from towline.config.changes import Changes, compare
 from towline.core.head import Request
 from towline.core.ledger import Ledger
+from towline.core.policy import Capacity, LimitsPolicy
 from towline.deciding import Deciding
 from towline.errors import ConfigError, ListenError, Problem, Refused
 from towline.leaving import Leaving
@@ -25,6 +26,7 @@ from towline.net.dialer import Dialer
 from towline.net.direct import DirectDialer
 from towline.net.pipes import PipePool
 from towline.net.resolve import SystemResolver
+from towline.net.slots import SlottedDialer
 from towline.net.socks import SocksDialer
 from towline.probing import Probing
 from towline.serving import Client, Serving
@@ -46,12 +48,12 @@ type Listen = Callable[[Sequence[Address]], Awaitable[Sequence[str]]]
 class Service:
     """One running Towline. Made inside the running event loop, whose clock is the clock of everything in it."""
 
-    def __init__(self, config: Config, *, max_tunnels: int | None = None) -> None:
-        """`max_tunnels` is what the descriptor limit allows; the configured limit is lowered to it."""
+    def __init__(self, config: Config, *, capacity: Capacity | None = None) -> None:
+        """`capacity` is what the descriptor limit allows; the configured limits are lowered to it."""
         loop = asyncio.get_running_loop()
         self._clock = loop.time
         self._config = config
-        self._max_tunnels = max_tunnels
+        self._capacity = capacity
         self._resolver = SystemResolver()
         self._ledger = Ledger(started_at=self._clock())
         self._deciding = self._decide(config)
@@ -61,8 +63,8 @@ class Service:
             ledger=self._ledger,
             access=config.access,
             failover=config.failover,
-            limits=config.limits.capped(max_tunnels),
-            pipes=PipePool.where_supported(),
+            limits=config.limits.capped(capacity),
+            pipes=PipePool.where_supported() if capacity is None else PipePool.where_supported(capacity.pipes),
             watching=Watching(
                 self._ledger,
                 policy=lambda: self._config.stall,
@@ -86,7 +88,9 @@ class Service:
 
     def _dialers(self, config: Config, deciding: Deciding) -> dict[str, Dialer]:
         """A dialer for every route that may be used. Raises ConfigError for a CA bundle that cannot be read."""
-        return {spec.name: self._dialer(spec, deciding) for spec in config.routes if not spec.disabled}
+        slots = asyncio.Semaphore(config.limits.capped(self._capacity).dials)
+        used = (spec for spec in config.routes if not spec.disabled)
+        return {spec.name: SlottedDialer(self._dialer(spec, deciding), slots) for spec in used}
 
     def _dialer(self, spec: RouteSpec, deciding: Deciding) -> Dialer:
         match spec.kind:
@@ -96,6 +100,15 @@ class Service:
                 return ConnectDialer(spec, resolver=self._resolver, admit=deciding.admit)
             case RouteKind.SOCKS5 | RouteKind.SOCKS5H:
                 return SocksDialer(spec, resolver=self._resolver, admit=deciding.admit)
+
+    @property
+    def limits(self) -> LimitsPolicy:
+        """The limits that hold now."""
+        return self._serving.limits
+
+    def turned_away(self, client: str) -> None:
+        """Note that a client's connection had to go before it was heard (serving.py)."""
+        self._serving.turned_away(client)
 
     async def serve(self, request: Request | Refused, client: Client) -> None:
         """Serve one request to its end (serving.py)."""
@@ -174,7 +187,7 @@ class Service:
             dialers=dialers,
             access=config.access,
             failover=config.failover,
-            limits=config.limits.capped(self._max_tunnels),
+            limits=config.limits.capped(self._capacity),
         )
         self._ledger.forget(changes.forgotten)
         self._leaving.routes(changes.left)

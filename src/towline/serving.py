@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +26,7 @@ from towline.core.head import Request
 from towline.core.ledger import Ledger, Tunnel
 from towline.core.pacing import Pacing
 from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy
+from towline.core.seldom import Seldom
 from towline.errors import ClientLeft, NoRoute, Refused
 from towline.net.dialer import Dialer
 from towline.net.flight import Flown, fly
@@ -51,6 +53,10 @@ class Client(Protocol):
     """`ip:port` for the log."""
     ends: tuple[Address, Address]
     """The client's address, and ours that it connected to."""
+
+    def entered(self) -> None:
+        """It holds a tunnel from here on."""
+        ...
 
     def when_left(self, callback: Callable[[], object]) -> None:
         """Call back once if the client closes before `detach`."""
@@ -92,6 +98,9 @@ class Serving:
     pacing: Pacing = field(default_factory=Pacing)
     relays: dict[int, Relay] = field(default_factory=dict)
     """The relay of each open tunnel, by the tunnel's number."""
+    _by_client: Counter[IPAddress] = field(default_factory=Counter)
+    """Open tunnels by client address."""
+    _seldom: Seldom = field(default_factory=Seldom)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     """Set whenever the last open tunnel ends."""
 
@@ -110,8 +119,7 @@ class Serving:
                 raise request
             await self._tunnel(request, client)
         except Refused as refused:
-            self.ledger.refuse(refused.code)
-            log.info("refused", client=client.name, code=refused.code, status=int(refused.status), why=str(refused))
+            self._note_refusal(refused, client.name)
             await client.refuse(_answer(refused.status, refused.reason))
         except NoRoute as error:
             self.ledger.refuse("no_route")
@@ -121,11 +129,29 @@ class Serving:
         finally:
             client.close()
 
+    def turned_away(self, client: str) -> None:
+        """A connection had to go that held no tunnel, since too many did (proxy/gate.py)."""
+        message = f"towline: {self.limits.heads} connections wait, the limit (limits.heads)"
+        self._note_refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE, "heads", message), client)
+
+    def _note_refusal(self, refused: Refused, client: str) -> None:
+        """Count it, and log it; of refusals for want of room, of which floods make many, one a second."""
+        self.ledger.refuse(refused.code)
+        facts: dict[str, object] = {"code": refused.code, "status": int(refused.status), "why": str(refused)}
+        if refused.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            untold = self._seldom.tell(refused.code, now=asyncio.get_running_loop().time())
+            if untold is None:
+                return
+            facts["untold_before"] = untold
+        log.info("refused", client=client, **facts)
+
     async def _tunnel(self, request: Request, client: Client) -> None:
         self._admit(client)
         ranking = self.rank(request.target)
         now = asyncio.get_running_loop().time
         tunnel = self.ledger.open(request.target, client.name, ranking.classification, now=now())
+        client.entered()
+        self._by_client[client.ip] += 1
         watched = self.watching.opened(tunnel, str(client.ip), client.ends)
         try:
             if watched.past.ended_at is not None:  # a client that was interrupted is back, which may have taught much
@@ -149,6 +175,7 @@ class Serving:
         finally:
             self.watching.forget(watched)
             self.ledger.end(tunnel)
+            self._by_client -= Counter({client.ip: 1})  # which drops a count of none
             if not self.ledger.tunnels:
                 self._idle.set()
 
@@ -159,6 +186,10 @@ class Serving:
         if len(self.ledger.tunnels) >= self.limits.tunnels:
             message = f"towline: {self.limits.tunnels} tunnels are open, the limit (limits.tunnels)"
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "tunnels", message)
+        if self._by_client[client.ip] >= self.limits.tunnels_per_client:
+            number = self.limits.tunnels_per_client
+            message = f"towline: {number} tunnels of {client.ip} are open, the limit (limits.tunnels_per_client)"
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "tunnels_per_client", message)
 
     async def _race(self, ranking: Ranking, tunnel: Tunnel, client: Client) -> Won:
         """Race while the client waits for it, in as many rounds as core/pacing.py gives. Raises ClientLeft, NoRoute."""

@@ -32,6 +32,6 @@ async def embed() -> AsyncIterator[Embed]:
             stack.push_async_callback(stop)
             async with asyncio.timeout(DEADLINE):
                 await service.is_started.wait()
-            return Embedded(master, master.addons.get("proxyserver").listen_addrs()[0][1])
+            return Embedded(master, master.addons.get("proxyserver").listen_addrs()[0][1], service)
 
         yield start

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from towline.core.head import Request
+from towline.core.policy import LimitsPolicy
 from towline.errors import Refused
 from towline.proxy.handoff import HeldClient
 from towline.proxy.master import LeanMaster
@@ -22,6 +23,12 @@ class ScriptedService:
 
     serve: Serve
     is_started: asyncio.Event = field(default_factory=asyncio.Event)
+    limits: LimitsPolicy = field(default_factory=LimitsPolicy)
+    away: list[str] = field(default_factory=list)
+    """The clients that had to go."""
+
+    def turned_away(self, client: str) -> None:
+        self.away.append(client)
 
     def started(self, listening: Sequence[str]) -> None:
         assert listening
@@ -53,6 +60,7 @@ class Embedded:
 
     master: LeanMaster
     port: int
+    service: ScriptedService
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)

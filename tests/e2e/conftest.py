@@ -70,7 +70,7 @@ def image() -> Image:
 @pytest.fixture(scope="session")
 def registry(world: World, authority: Authority, image: Image) -> Iterator[Registry]:
     """Docker Hub in small, with the image in it."""
-    with closing(Registry(world, authority, image)) as made:
+    with closing(Registry(world.far, authority, image)) as made:
         yield made
 
 

@@ -49,7 +49,7 @@ class Stage:
             (self._folder / "ca").mkdir()
             self._authority = Authority(self._folder / "ca")
             self.image = make_image(LAYER_BYTES)
-            self._owned.enter_context(closing(Registry(self.world, self._authority, self.image)))
+            self._owned.enter_context(closing(Registry(self.world.far, self._authority, self.image)))
             self.links = Links(self.world, LINK_MEGABITS)
             self.meter = Meter(self.world)
             far = self.world.far

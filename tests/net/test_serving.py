@@ -71,9 +71,14 @@ class FakeClient:
         self.near, self.far = tcp_pair()
         self.early = early
         self.has_left = False
+        self.holds_a_tunnel = False
         self.detach_error: Exception | None = None
         self.detached = asyncio.Event()
         self._callback: Callable[[], object] = lambda: None
+
+    def entered(self) -> None:
+        """Count it as a tunnel."""
+        self.holds_a_tunnel = True
 
     def when_left(self, callback: Callable[[], object]) -> None:
         """Keep the callback, or call it at once for a client that has left."""
@@ -403,6 +408,38 @@ async def test_access(ip: str, allowed: bool) -> None:
             assert direct.targets == []
 
 
+async def test_tunnel_limit_of_one_client() -> None:
+    """One client that has all that it may have is refused, and another is served."""
+    gate = Gate()
+    served = serving({"direct": gate}, limits=LimitsPolicy(tunnels_per_client=1, linger=0.2))
+    first, second, other = FakeClient(), FakeClient(), FakeClient(ip="127.0.0.2")
+    with first.far, second.far, other.far:
+        tasks = [start(served, CONNECT, first)]
+        await gate.begun.wait()
+        status, reason = await refusal(served, CONNECT, second)
+        message = "towline: 1 tunnels of 127.0.0.1 are open, the limit (limits.tunnels_per_client)"
+        assert (status, reason) == (503, message)
+        assert served.ledger.totals().refused == {"tunnels_per_client": 1}
+        tasks.append(start(served, CONNECT, other))
+        gate.open.set()
+        assert await other.read(len(ESTABLISHED)) == ESTABLISHED
+        assert await first.read(len(ESTABLISHED)) == ESTABLISHED
+    for task in tasks:
+        await finish(task)
+
+
+async def test_refusals_for_want_of_room_are_logged_once_a_second() -> None:
+    """Every one is counted, and the log says how many it left out."""
+    served = serving({}, limits=LimitsPolicy(heads=7))
+    with capture_logs() as logs:
+        for _ in range(5):
+            served.turned_away("192.0.2.9")
+    assert served.ledger.totals().refused == {"heads": 5}
+    (line,) = logs
+    assert (line["event"], line["code"], line["client"], line["untold_before"]) == ("refused", "heads", "192.0.2.9", 0)
+    assert line["why"] == "towline: 7 connections wait, the limit (limits.heads)"
+
+
 async def test_tunnel_limit(client: FakeClient) -> None:
     """Beyond the limit requests are refused; racing ones count, and there is room again when one has ended."""
     gate = Gate()
@@ -414,6 +451,8 @@ async def test_tunnel_limit(client: FakeClient) -> None:
         status, reason = await refusal(served, CONNECT, client)
         assert (status, reason) == (503, "towline: 1 tunnels are open, the limit (limits.tunnels)")
         assert served.ledger.totals().refused == {"tunnels": 1}
+        assert first.holds_a_tunnel
+        assert not client.holds_a_tunnel
         first.leave()
         await finish(task)
     second = FakeClient()

@@ -4,6 +4,7 @@ import resource
 
 import pytest
 
+from towline.core.policy import Capacity
 from towline.system import descriptors
 
 
@@ -79,7 +80,17 @@ def test_limit_of_this_process_holds_afterwards() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-@pytest.mark.parametrize(("limit", "tunnels"), [(1024, 224), (132, 1), (131, 0), (20, 0), (524_288, 131_040)])
-def test_tunnels_within(limit: int, tunnels: int) -> None:
-    """Four descriptors for a tunnel beyond the 128 that are kept; never less than none."""
-    assert descriptors.tunnels_within(limit) == tunnels
+@pytest.mark.parametrize("limit", [0, 20, 64, 65, 80, 128, 256, 1024, 65_536, 524_288])
+def test_capacity_fits_into_the_limit(limit: int) -> None:
+    """All of it at once needs no more descriptors than there are beyond the reserved ones, and leaves few unused."""
+    capacity = descriptors.capacity_within(limit)
+    assert min(capacity.tunnels, capacity.heads, capacity.dials, capacity.pipes) >= 0
+    held = capacity.tunnels * 3 + capacity.heads + capacity.dials * 2 + capacity.pipes * 2
+    free = max(0, limit - descriptors.RESERVED)
+    assert free - 3 < held <= free
+
+
+def test_capacity_of_a_small_and_a_usual_limit() -> None:
+    """A process with 128 descriptors still serves; the usual 1024 hold more than a hundred tunnels."""
+    assert descriptors.capacity_within(128) == Capacity(tunnels=10, heads=8, dials=8, pipes=4)
+    assert descriptors.capacity_within(1024) == Capacity(tunnels=178, heads=120, dials=120, pipes=32)

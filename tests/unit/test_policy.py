@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from towline.core.policy import FailoverPolicy, LimitsPolicy
+from towline.core.policy import Capacity, FailoverPolicy, LimitsPolicy
 from towline.types import Role
 
 
@@ -25,8 +25,10 @@ def test_default_budgets() -> None:
     assert policy.attempt_delay < policy.budget(Role.API) / policy.max_parallel
 
 
-@pytest.mark.parametrize(("max_tunnels", "expected"), [(None, 100), (40, 40), (400, 100)])
-def test_capped(max_tunnels: int | None, expected: int) -> None:
-    """The limit on tunnels is lowered to what the descriptors allow and never raised; the rest stays."""
-    limits = LimitsPolicy(tunnels=100, drain=7.0)
-    assert limits.capped(max_tunnels) == LimitsPolicy(tunnels=expected, drain=7.0)
+def test_capped() -> None:
+    """What the descriptors do not allow is lowered to what they do, and nothing is raised; the rest stays."""
+    limits = LimitsPolicy(tunnels=100, heads=50, dials=20, drain=7.0)
+    assert limits.capped(None) == limits
+    assert limits.capped(Capacity(tunnels=400, heads=400, dials=400, pipes=32)) == limits
+    expected = LimitsPolicy(tunnels=40, heads=30, dials=10, drain=7.0)
+    assert limits.capped(Capacity(tunnels=40, heads=30, dials=10, pipes=4)) == expected

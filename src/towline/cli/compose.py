@@ -17,7 +17,7 @@ from towline.config import DEFAULT_LISTEN, Config
 from towline.proxy.addon import TowlineAddon
 from towline.proxy.master import LeanMaster
 from towline.service import Service
-from towline.system.descriptors import raise_limit, tunnels_within
+from towline.system.descriptors import capacity_within, raise_limit
 from towline.system.systemd import Supervisor
 from towline.types import Address, Target
 
@@ -73,8 +73,10 @@ def addon() -> TowlineAddon:
 
 def _service(config: Config) -> Service:
     before, after = raise_limit()
-    allowed = tunnels_within(after)
-    if allowed < config.limits.tunnels:
-        hint = f"raise the hard limit (ulimit -Hn, LimitNOFILE=) above {after} for limits.tunnels"
-        log.info("few_descriptors", limit=after, was=before, tunnels=allowed, hint=hint)
-    return Service(config, max_tunnels=allowed)
+    capacity = capacity_within(after)
+    limits = config.limits.capped(capacity)
+    if limits != config.limits:
+        hint = f"raise the hard limit (ulimit -Hn, LimitNOFILE=) above {after} for all that `limits` asks for"
+        allowed = {"tunnels": limits.tunnels, "heads": limits.heads, "dials": limits.dials}
+        log.info("few_descriptors", limit=after, was=before, **allowed, hint=hint)
+    return Service(config, capacity=capacity)

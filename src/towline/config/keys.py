@@ -148,10 +148,16 @@ class StallKeys(Section):
     trickle_factor: Annotated[float, Field(ge=1, le=1000)] = _STALL.trickle_factor
 
 
+_Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
 class LimitsKeys(Section):
     """`limits:`, filling LimitsPolicy."""
 
-    tunnels: Annotated[int, Field(ge=1, le=1_000_000)] = _LIMITS.tunnels
+    tunnels: _Count = _LIMITS.tunnels
+    tunnels_per_client: _Count = _LIMITS.tunnels_per_client
+    heads: _Count = _LIMITS.heads
+    dials: _Count = _LIMITS.dials
     drain: _Seconds = _LIMITS.drain
     linger: _Seconds = _LIMITS.linger
     half_closed: _Seconds = _LIMITS.half_closed

@@ -64,11 +64,29 @@ class FailoverPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many of each a process has descriptors for (system/descriptors.py)."""
+
+    tunnels: int
+    heads: int
+    dials: int
+    pipes: int
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsPolicy:
     """Bounds on what is held at once and for how long."""
 
     tunnels: int = 4096
-    """Tunnels open at once; further requests get 503. Lowered to what the descriptor limit allows."""
+    """Tunnels open at once; further requests get 503. This, heads and dials are lowered to what the descriptor limit
+    allows."""
+    tunnels_per_client: int = 1024
+    """Of these from one client address: one that opens without end leaves room for others."""
+    heads: int = 512
+    """Connections that hold no tunnel, since their request is still to come or was refused; beyond, the one that has
+    waited longest goes."""
+    dials: int = 512
+    """Dials under way at once, over all routes; others wait for their turn."""
     drain: float = 30.0
     """Seconds that open tunnels get to end after SIGTERM."""
     linger: float = 5.0
@@ -76,9 +94,16 @@ class LimitsPolicy:
     half_closed: float = 60.0
     """Seconds of silence after which a tunnel that one side has half-closed is ended."""
 
-    def capped(self, max_tunnels: int | None) -> LimitsPolicy:
-        """These limits with no more tunnels than the process has descriptors for."""
-        return self if max_tunnels is None else replace(self, tunnels=min(self.tunnels, max_tunnels))
+    def capped(self, capacity: Capacity | None) -> LimitsPolicy:
+        """These limits with no more of anything than the process has descriptors for."""
+        if capacity is None:
+            return self
+        return replace(
+            self,
+            tunnels=min(self.tunnels, capacity.tunnels),
+            heads=min(self.heads, capacity.heads),
+            dials=min(self.dials, capacity.dials),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,9 +73,9 @@ class PipePool:
         self._lent = 0
 
     @classmethod
-    def where_supported(cls) -> Self | None:
-        """A pool on Linux; None where there is no splice(2), and relays copy."""
-        return cls() if sys.platform == "linux" else None
+    def where_supported(cls, limit: int = PIPE_LIMIT) -> Self | None:
+        """A pool of at most `limit` pipes on Linux; None where there is no splice(2), and relays copy."""
+        return cls(limit) if sys.platform == "linux" else None
 
     def borrow(self) -> Pipe | None:
         """Lend an empty pipe; None when all are lent or another cannot be had, and the caller copies instead."""

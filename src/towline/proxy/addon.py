@@ -11,6 +11,7 @@ from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers import modes
 
+from towline.proxy.gate import Gate
 from towline.proxy.handoff import HandoffError, HeldClient
 from towline.proxy.layer import Asked, RequestLayer
 from towline.service import Service
@@ -26,6 +27,7 @@ class TowlineAddon:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self.gate = Gate(lambda: service.limits.heads, service.turned_away)
 
     def running(self) -> None:
         """The listeners are open."""
@@ -42,6 +44,6 @@ class TowlineAddon:
         proxyserver: Proxyserver = ctx.master.addons.get("proxyserver")
         handler = proxyserver.connections[asked.client.id]
         try:
-            await self._service.serve(asked.request, HeldClient(handler, asked))
+            await self._service.serve(asked.request, HeldClient(handler, asked, self.gate))
         except HandoffError as error:
             log.error("handoff_failed", client=str(asked.client.peername), why=str(error))

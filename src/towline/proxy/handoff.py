@@ -23,6 +23,7 @@ from typing import cast
 from mitmproxy.proxy.server import ConnectionHandler
 
 from towline.errors import ClientLeft
+from towline.proxy.gate import Gate
 from towline.proxy.layer import MAX_PENDING, Asked, Inbox
 from towline.types import Address, IPAddress, Target
 
@@ -37,12 +38,13 @@ class HandoffError(Exception):
 class HeldClient:
     """The client's side of one request (serving.Client), made from mitmproxy's parts."""
 
-    def __init__(self, handler: ConnectionHandler, asked: Asked) -> None:
+    def __init__(self, handler: ConnectionHandler, asked: Asked, gate: Gate) -> None:
         io = handler.transports[asked.client]
         if not isinstance(io.reader, asyncio.StreamReader) or not isinstance(io.writer, asyncio.StreamWriter):
             raise HandoffError("the client's connection is not an asyncio stream")
         self._reader: asyncio.StreamReader = io.reader
         self._writer: asyncio.StreamWriter = io.writer
+        self._gate = gate
         self._inbox: Inbox = asked.inbox
         self._inbox.on_full = self._pause_reading
         if len(self._inbox.pending) >= MAX_PENDING:
@@ -52,6 +54,10 @@ class HeldClient:
         self.name = str(Target(str(self.ip), port))
         listener = asked.client.sockname
         self.ends: tuple[Address, Address] = (host, port), (listener[0], listener[1])
+
+    def entered(self) -> None:
+        """It holds a tunnel from here on."""
+        self._gate.leave(self._writer)
 
     def when_left(self, callback: Callable[[], object]) -> None:
         """Call back once if the client closes before `detach`."""
@@ -78,15 +84,19 @@ class HeldClient:
 
     async def refuse(self, answer: bytes) -> None:
         """Send a last answer, then FIN; wait for the client's FIN, so that no unread byte turns the close into RST."""
-        self._inbox.discard()
-        self._transport.resume_reading()
-        await self.answer(answer)
-        closed = asyncio.Event()
-        self.when_left(closed.set)
-        with contextlib.suppress(OSError, TimeoutError):
-            self._writer.write_eof()
-            async with asyncio.timeout(LINGER):
-                await closed.wait()
+        self._gate.enter(self._writer)  # again, where a tunnel was tried
+        try:
+            self._inbox.discard()
+            self._transport.resume_reading()
+            await self.answer(answer)
+            closed = asyncio.Event()
+            self.when_left(closed.set)
+            with contextlib.suppress(OSError, TimeoutError):
+                self._writer.write_eof()
+                async with asyncio.timeout(LINGER):
+                    await closed.wait()
+        finally:
+            self._gate.leave(self._writer)
 
     async def detach(self) -> tuple[socket.socket, bytes]:
         """Stop mitmproxy's reading and give out a descriptor of our own, with the bytes read and not yet used."""

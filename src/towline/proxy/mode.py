@@ -14,17 +14,23 @@ import os
 import socket
 from typing import ClassVar, Literal
 
+import mitmproxy_rs
+from mitmproxy import ctx
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.mode_servers import AsyncioServerInstance
 from mitmproxy.proxy.mode_specs import ProxyMode
 
+from towline.proxy.gate import Gate
 from towline.proxy.layer import RequestLayer
 from towline.types import Address, Target
 
-BACKLOG = (
-    1024  # connections that may wait for accept: a CI runner opens hundreds at once (the kernel caps at somaxconn)
-)
+BACKLOG = 1024
+"""Connections that may wait for accept: a CI runner opens hundreds at once (the kernel caps at somaxconn)."""
+
+ACCEPTS = 32
+"""Connections accepted in one turn of the loop. asyncio takes the backlog for this, and would accept a thousand before
+it reads the first request, each of them silent so far."""
 
 
 class TowlineMode(ProxyMode):
@@ -56,14 +62,32 @@ class TowlineInstance(AsyncioServerInstance[TowlineMode]):
         """The layer that every accepted connection begins with."""
         return RequestLayer(context)
 
+    async def handle_stream(
+        self,
+        reader: asyncio.StreamReader | mitmproxy_rs.Stream,
+        writer: asyncio.StreamWriter | mitmproxy_rs.Stream | None = None,
+    ) -> None:
+        """Serve one accepted connection: it passes the gate, and mitmproxy's layers do the rest."""
+        if not isinstance(writer, asyncio.StreamWriter):
+            raise TypeError("this listener takes TCP connections")
+        gate: Gate = ctx.master.addons.get("towline").gate
+        gate.enter(writer)
+        try:
+            await super().handle_stream(reader, writer)
+        finally:
+            gate.leave(writer)
+
     async def _start(self) -> None:
         """Open the listener. Raises OSError."""
         if self.mode.data:
             # A duplicate, so that closing it leaves the socket listening for a reload, and for whoever comes after us.
             sock = socket.socket(fileno=os.dup(int(self.mode.data)))
-            server = await asyncio.start_server(self.handle_stream, sock=sock, backlog=BACKLOG)
+            server = await asyncio.start_server(self.handle_stream, sock=sock, backlog=ACCEPTS)
         else:
-            server = await asyncio.start_server(self.handle_stream, *self.mode.address, backlog=BACKLOG)
+            server = await asyncio.start_server(self.handle_stream, *self.mode.address, backlog=ACCEPTS)
+        for listener in server.sockets:
+            with socket.socket(fileno=os.dup(listener.fileno())) as again:
+                again.listen(BACKLOG)  # the same socket: listen(2) may be called again
         self._servers = [server]
 
     async def _stop(self) -> None:

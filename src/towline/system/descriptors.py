@@ -1,21 +1,34 @@
-"""File descriptors: the limit that decides how many tunnels this process can hold.
+"""File descriptors: the limit that decides how much this process can hold at once.
 
 An asyncio server that runs out of them neither accepts nor refuses: it spins, and new clients hang (measured: 12,545
-tracebacks in 6 s at a limit of 64). So the soft limit is raised to the hard one at the start, and the tunnels that are
-admitted are kept to what `tunnels_within` says, so that the next client gets a 503 instead.
+tracebacks in 6 s at a limit of 64). So the soft limit is raised to the hard one at the start, and everything that holds
+descriptors is kept to what `capacity_within` says: the next client gets a 503 instead.
 """
 
 from __future__ import annotations
 
 import resource
 
-RESERVED = 64 + 2 * 32
-"""Descriptors kept for everything but tunnels: standard streams, event loop, listeners, admin connections, lookups; and
-the two ends of each pipe that the pool may have (net/pipes.py)."""
+from towline.core.policy import Capacity
+from towline.net.pipes import PIPE_LIMIT
 
-PER_TUNNEL = 4
-"""Descriptors of one tunnel at its most: the client's socket, and in the race the dials that are under way at once
-(failover.max_parallel); later one upstream, and the duplicate of the client's that the relay has."""
+RESERVED = 64
+"""Descriptors kept for standard streams, event loop, listeners, admin connections, lookups and probes."""
+
+PER_TUNNEL = 3
+"""The client's socket, the duplicate of it that the relay has, and the upstream."""
+
+PER_DIAL = 2
+"""Most dials try one address; one to a host with several may have four under way (net/addresses.py)."""
+
+PER_PIPE = 2
+"""Its two ends."""
+
+SHARES = {"pipes": 1 / 8, "heads": 1 / 8, "dials": 1 / 4}
+"""Of what is not reserved, until there is enough; tunnels have the rest. Our choice."""
+
+MAX_HEADS = 16_384
+MAX_DIALS = 16_384
 
 OPEN_MAX = 10_240
 """What an infinite limit is taken for: the most that macOS accepts where it reports one (setrlimit(2) there)."""
@@ -37,9 +50,14 @@ def raise_limit() -> tuple[int, int]:
     return before, wanted
 
 
-def tunnels_within(limit: int) -> int:
-    """How many tunnels a soft limit of `limit` descriptors can hold, all of them moving bytes at once."""
-    return max(0, (limit - RESERVED) // PER_TUNNEL)
+def capacity_within(limit: int) -> Capacity:
+    """What a soft limit of `limit` descriptors can hold, all of it at once."""
+    free = max(0, limit - RESERVED)
+    pipes = min(PIPE_LIMIT, int(free * SHARES["pipes"]) // PER_PIPE)
+    heads = min(MAX_HEADS, int(free * SHARES["heads"]))
+    dials = min(MAX_DIALS, int(free * SHARES["dials"]) // PER_DIAL)
+    tunnels = (free - pipes * PER_PIPE - heads - dials * PER_DIAL) // PER_TUNNEL
+    return Capacity(tunnels=tunnels, heads=heads, dials=dials, pipes=pipes)
 
 
 def _finite(limit: int) -> int:

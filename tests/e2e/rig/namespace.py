@@ -8,9 +8,11 @@ changed: names and users are files bound over /etc inside.
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import socket
+import struct
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +21,10 @@ from pathlib import Path
 from tests.e2e.rig.process import Daemon, ProgramError, environment, run, run_any
 
 START_TIMEOUT = 20.0  # seconds until a server accepts connections; a tenth of one is usual
+
+# linux/if_tun.h
+TUNSETIFF = 0x400454CA
+IFF_TUN, IFF_NO_PI = 0x0001, 0x1000  # IP packets, and nothing in front of them
 
 
 class Namespace:
@@ -76,6 +82,21 @@ class Namespace:
     def _inside(self, argv: Sequence[str]) -> list[str]:
         # Without --pid, nsenter becomes the program instead of waiting for it: the fork has already happened.
         return ["nsenter", "--target", str(self.pid), "--net", "--mount", "--", *argv]
+
+    def ip(self, *commands: str) -> None:
+        """Run these commands of ip(8) in here."""
+        self.run("ip", "-batch", "-", stdin="\n".join(commands) + "\n")
+
+    def open_tun(self, name: str) -> int:
+        """A TUN device in here: reading the descriptor gives packets that leave by it. The caller owns it."""
+        with self._entered("net", os.CLONE_NEWNET):
+            descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+            except OSError:
+                os.close(descriptor)
+                raise
+        return descriptor
 
     def connect(self, address: tuple[str, int], timeout: float = 5.0) -> socket.socket:
         """A TCP connection made from in here to a literal address; the caller owns it."""

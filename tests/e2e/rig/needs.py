@@ -32,3 +32,16 @@ def require(*programs: str) -> None:
     missing = [program for program in programs if shutil.which(program, path=SEARCH_PATH) is None]
     if missing:
         give_up(f"{', '.join(missing)} not installed (packages: tests/debian-packages.txt)")
+
+
+# What tests of slow and distant links want of the kernel beside namespaces.
+SHAPED_LINK = """\
+ip tuntap add dev tun0 mode tun && ip link set tun0 up &&
+tc qdisc add dev tun0 root tbf rate 8mbit burst 16k latency 20ms"""
+
+
+def require_shaped_links() -> None:
+    """Give up unless the kernel has TUN devices and token buckets."""
+    probe = run_any(["unshare", "--net", "sh", "-c", SHAPED_LINK], env=environment(Path("/")))
+    if probe.returncode != 0:
+        give_up(f"this kernel cannot make a link slow or distant: {probe.stderr.strip()}")

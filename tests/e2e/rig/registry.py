@@ -16,8 +16,9 @@ from typing import Any
 import yaml
 from tests.e2e.rig.certificates import ISSUER, SERVICE, TOKEN_SECONDS, Authority, pull_token
 from tests.e2e.rig.image import REPOSITORY, Image, push
+from tests.e2e.rig.namespace import Namespace
 from tests.e2e.rig.process import Daemon, undone_on_failure
-from tests.e2e.rig.world import REGISTRY, WEB, World
+from tests.e2e.rig.world import REGISTRY, WEB
 
 API_HOST = "registry-1.docker.io"
 AUTH_HOST = "auth.docker.io"
@@ -65,15 +66,18 @@ http {{
 
 
 class Registry:
-    """The far side's servers, up once made. `documents` is the folder that docs.corp.test serves."""
+    """The far side's servers, up once made: they listen at REGISTRY and WEB, which are addresses of that side.
 
-    def __init__(self, world: World, authority: Authority, image: Image) -> None:
-        self._far = world.far
-        self._folder = world.far.folder
+    `documents` is the folder that docs.corp.test serves, `storage` the one whose files the blob host serves.
+    """
+
+    def __init__(self, far: Namespace, authority: Authority, image: Image) -> None:
+        self._far = far
+        self._folder = far.folder
         self._authority = authority
-        self._storage = self._folder / "storage"
+        self.storage = self._folder / "storage"
         self.documents = self._folder / "documents"
-        for folder in (self._storage, self.documents):
+        for folder in (self.storage, self.documents):
             folder.mkdir()
         self._owned = ExitStack()
         with undone_on_failure(self._owned):
@@ -91,7 +95,7 @@ class Registry:
         config.write_text(
             NGINX.format(
                 folder=self._folder, certificate=certificate, key=key, address=WEB,
-                auth=AUTH_HOST, blob=BLOB_HOST, docs=DOCS_HOST, storage=self._storage, documents=self.documents,
+                auth=AUTH_HOST, blob=BLOB_HOST, docs=DOCS_HOST, storage=self.storage, documents=self.documents,
             )
         )  # fmt: skip
         self._own(self._far.start("nginx", "nginx", "-c", str(config), "-e", "stderr"), (WEB, 443))
@@ -110,7 +114,7 @@ class Registry:
         return {
             "version": 0.1,
             "log": {"level": "warn"},
-            "storage": {"filesystem": {"rootdirectory": str(self._storage)}},
+            "storage": {"filesystem": {"rootdirectory": str(self.storage)}},
             "http": {"addr": f"{REGISTRY}:{PLAIN_PORT}"},
         }
 

@@ -73,11 +73,10 @@ class World:
             near, far = str(self.near.pid), str(self.far.pid)
             veth = ["ip", "link", "add", link, "netns", near, "type", "veth", "peer", "name", peer, "netns", far]
             run(veth, env=self.near.env)
-            _ip(self.near, f"address add {network}.1/24 dev {link}", f"link set {link} up")
-            _ip(self.far, f"address add {network}.2/24 dev {peer}", f"link set {peer} up")
-        _ip(self.far, *(f"address add {address}/32 dev lo" for address in (REGISTRY, WEB, PROXY)))
-        _ip(
-            self.near,
+            self.near.ip(f"address add {network}.1/24 dev {link}", f"link set {link} up")
+            self.far.ip(f"address add {network}.2/24 dev {peer}", f"link set {peer} up")
+        self.far.ip(*(f"address add {address}/32 dev lo" for address in (REGISTRY, WEB, PROXY)))
+        self.near.ip(
             "route add default via 10.77.1.2 dev wan0",
             f"route add default via 10.77.2.2 dev {SOURCE_LINK} table 101",
             f"rule add from {SOURCE} table 101",
@@ -128,7 +127,3 @@ class World:
     def close(self) -> None:
         """Take both sides down."""
         self._owned.close()
-
-
-def _ip(side: Namespace, *commands: str) -> None:
-    side.run("ip", "-batch", "-", stdin="\n".join(commands) + "\n")

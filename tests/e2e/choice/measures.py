@@ -1,0 +1,309 @@
+"""What is measured of Towline's choices: plain functions, each with a Towline of its own, and what came of them.
+
+    choices     the share of tunnels that took the route that is right for their role
+    turn        how soon pulls are right after the best route got ten times worse, and after it recovered
+    flapping    how often the route changes, and whether pulls complete, while the best one comes and goes each second
+    noise       how often it changes between two equal routes that are as restless as networks are
+
+Right is what the links make so (links.py), not what Towline thinks. A switch is a tunnel of a role that takes another
+route than the one before it.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from typing import NamedTuple
+
+from tests.e2e.choice.links import SHAPES, Shape
+from tests.e2e.choice.stage import Stage
+from tests.e2e.choice.visits import PING, TOKEN, Errand, Pull, Visit, Visitor, layer
+
+RIGHT = {"api": "quick", "auth": "quick", "blob": "wide"}
+TEN = 10  # times worse is a degraded route
+
+KIB, MIB = 2**10, 2**20
+IMAGE = (256 * KIB, MIB, 4 * MIB)
+"""Bytes of the layers of a pull, a small image's: the largest takes a second over `wide`, beyond TCP's slow start."""
+SMALL_IMAGE = (256 * KIB, 512 * KIB, MIB)  # the same where many pulls are to follow a change quickly
+SIZES = (128 * KIB, 256 * KIB, 512 * KIB, MIB, 3 * MIB)  # bytes of layers that are visited singly, with a mean of 1 MiB
+MIX = ("api",) * 6 + ("auth",) * 3 + ("blob",) * 4  # how often each role is visited
+WORKERS = 4  # visits at once
+
+BETWEEN_PULLS = 1.0  # seconds
+MID_PULL = 0.4  # seconds after which a pull is at its layers
+HALF_PERIOD = 0.5  # seconds that a route that flaps at 1 Hz is there, or away
+NOISE_PERIOD = 0.5  # seconds between two moods of a restless network
+NOISE = 0.2  # share by which delay and rate go up and down then
+RESTLESS = ("quick", "wide")
+ALIKE = Shape(round_trip=0.04, megabits=20.0)  # what both of them are in the mean
+
+
+@dataclass(slots=True)
+class Choices:
+    """What tunnels chose."""
+
+    visits: list[Visit]
+    right: Mapping[str, str] = field(default_factory=lambda: RIGHT)
+
+    def wrong(self) -> list[Visit]:
+        """Visits over a route that is not right for their role, or over none."""
+        return [visit for visit in self.visits if visit.route != self.right[visit.role]]
+
+    @property
+    def share(self) -> float:
+        """Of visits that were right, 0 to 1."""
+        return 1 - len(self.wrong()) / len(self.visits)
+
+    def __str__(self) -> str:
+        total = Counter(visit.role for visit in self.visits)
+        wrong = Counter(visit.role for visit in self.wrong())
+        roles = ", ".join(f"{role} {total[role] - wrong[role]}/{total[role]}" for role in self.right)
+        lines = [f"{self.share:.1%} of {len(self.visits)} tunnels right ({roles})"]
+        return "\n".join([*lines, *(f"  wrong: {_told(visit)}" for visit in self.wrong()[:10])])
+
+
+class Change(NamedTuple):
+    """How a best route gets worse, and which is best then."""
+
+    roles: tuple[str, ...]
+    """For which it was the best, and is no longer."""
+    link: str
+    worse: dict[str, float]
+    """For `Links.change`."""
+    then: str
+
+
+CHANGES = {
+    "rate": Change(("blob",), "wide", {"megabits": SHAPES["wide"].megabits / TEN}, "quick"),
+    "delay": Change(("api", "auth"), "quick", {"round_trip": SHAPES["quick"].round_trip * TEN}, "wide"),
+}
+
+
+@dataclass(slots=True)
+class Turn:
+    """How soon pulls followed a change: seconds until one began that was right and was followed by another."""
+
+    change: str
+    worse: float | None = None
+    """After the best route got worse; None: not in the time that it had."""
+    better: float | None = None
+    """After it recovered."""
+    pulls: list[str] = field(default_factory=list)
+    """Each pull, in words."""
+
+    def __str__(self) -> str:
+        told = [f"{what} {_seconds(took)}" for what, took in (("worse", self.worse), ("better", self.better))]
+        return "\n".join([f"right again after {self.change}: {', '.join(told)}", *(f"  {pull}" for pull in self.pulls)])
+
+
+@dataclass(slots=True)
+class Switches:
+    """How often the route changed, and what became of the pulls."""
+
+    seconds: float
+    pulls: list[Pull]
+    visits: list[Visit]
+
+    @property
+    def by_role(self) -> dict[str, int]:
+        """Switches of each role."""
+        return {role: switches(visit for visit in self.visits if visit.role == role) for role in RIGHT}
+
+    @property
+    def failed(self) -> list[Pull]:
+        """Pulls that did not complete."""
+        return [pull for pull in self.pulls if pull.problem]
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{role} {count}" for role, count in self.by_role.items())
+        head = f"switches in {self.seconds:.0f} s: {counts}; {len(self.pulls)} pulls, {len(self.failed)} failed"
+        told = [f"  {pull.problem}" for pull in self.failed[:5]]
+        for role in RIGHT:
+            mine = [visit for visit in self.visits if visit.role == role]
+            told += [f"  {role}: {one.route} -> {_told(two)}" for one, two in pairwise(mine) if one.route != two.route]
+        return "\n".join([head, *told[:25]])
+
+
+def switches(visits: Iterator[Visit]) -> int:
+    """How often the route differs from the one before; visits that had none are left out."""
+    routes = [visit.route for visit in visits if visit.route]
+    return sum(one != two for one, two in pairwise(routes))
+
+
+def choices(stage: Stage, *, warm_up: float, tunnels: int) -> Choices:
+    """So many tunnels of all roles, several at once, after so many seconds of pulls."""
+    with stage.start_towline() as towline:
+        visitor = Visitor(stage, towline)
+        pull_for(visitor, warm_up)
+        rng = random.Random(4)
+        errands = [_errand(visitor, rng) for _ in range(tunnels)]
+        with ThreadPoolExecutor(WORKERS) as pool:
+            visits = list(pool.map(visitor.visit, errands))
+        visitor.find_routes(visits)
+        return Choices(visits)
+
+
+def _errand(visitor: Visitor, rng: random.Random) -> Errand:
+    match rng.choice(MIX):
+        case "api":
+            return rng.choice((PING, visitor.manifest))
+        case "auth":
+            return TOKEN
+        case _:
+            return layer(rng.choice(SIZES))
+
+
+def turn(stage: Stage, name: str, *, warm_up: float, within: tuple[float, float], worse_for: float) -> Turn:
+    """Make the best route worse in the middle of a pull and then well again, and pull until pulls are right each time.
+
+    `within`: seconds that each of the two may take; it stays worse for `worse_for` seconds at least.
+    """
+    change = CHANGES[name]
+    result = Turn(name)
+    with stage.start_towline() as towline, shaped(stage):
+        visitor = Visitor(stage, towline)
+        pull_for(visitor, warm_up)
+        watch = partial(_watch, visitor, change, result)
+        began = time.monotonic()
+        result.worse = watch(partial(stage.links.change, change.link, **change.worse), change.then, within[0])
+        pull_for(visitor, worse_for - (time.monotonic() - began))
+        result.better = watch(
+            partial(stage.links.change, change.link, **SHAPES[change.link]._asdict()), change.link, within[1]
+        )
+    return result
+
+
+def _watch(
+    visitor: Visitor, change: Change, result: Turn, happen: Callable[[], None], right: str, within: float
+) -> float | None:
+    """Let a change happen in the middle of a pull; seconds until the first of two right pulls in a row began."""
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(visitor.pull, IMAGE)
+        time.sleep(MID_PULL)
+        happen()
+        changed = time.monotonic()
+        first = _first_right(visitor, change.roles, result, right, changed, within)
+        _tell(result, under_way.result(), changed)
+    return first
+
+
+def _first_right(
+    visitor: Visitor, roles: Collection[str], result: Turn, right: str, changed: float, within: float
+) -> float | None:
+    first: float | None = None
+    while first is not None or time.monotonic() - changed < within:
+        time.sleep(BETWEEN_PULLS)
+        pull = visitor.pull(SMALL_IMAGE)
+        visitor.find_routes(pull.visits)
+        _tell(result, pull, changed)
+        if any(visit.route != right for visit in pull.visits if visit.role in roles):
+            first = None
+        elif first is None:
+            first = pull.began - changed
+        else:
+            break
+    return first
+
+
+def _tell(result: Turn, pull: Pull, changed: float) -> None:
+    routes = " ".join(f"{visit.role}:{visit.route or visit.problem}" for visit in pull.visits)
+    result.pulls.append(f"{pull.began - changed:+.1f} s, took {pull.seconds:.1f} s: {routes}")
+
+
+def flapping(stage: Stage, link: str, *, warm_up: float, seconds: float) -> Switches:
+    """Pulls while a link is there for half a second and away for the next, again and again."""
+
+    def flap(number: int) -> None:
+        stage.links.cut(link, off=number % 2 == 0)
+
+    with shaped(stage):
+        return _switches(stage, flap, HALF_PERIOD, warm_up=warm_up, seconds=seconds)
+
+
+def noise(stage: Stage, *, warm_up: float, seconds: float) -> Switches:
+    """Pulls while two links that are alike in the mean are restless."""
+    rng = random.Random(4)
+
+    def shake(_number: int) -> None:
+        for link in RESTLESS:
+            stage.links.change(
+                link,
+                round_trip=ALIKE.round_trip * rng.uniform(1 - NOISE, 1 + NOISE),
+                megabits=ALIKE.megabits * rng.uniform(1 - NOISE, 1 + NOISE),
+            )
+
+    with shaped(stage):
+        for link in RESTLESS:
+            stage.links.change(link, **ALIKE._asdict())
+        return _switches(stage, shake, NOISE_PERIOD, warm_up=warm_up, seconds=seconds)
+
+
+def _switches(
+    stage: Stage, happen: Callable[[int], None], period: float, *, warm_up: float, seconds: float
+) -> Switches:
+    with stage.start_towline() as towline:
+        visitor = Visitor(stage, towline)
+        pull_for(visitor, warm_up)
+        before = len(visitor.visits)
+        with recurring(happen, period):
+            pulls = pull_for(visitor, seconds)
+        visits = visitor.visits[before:]
+        visitor.find_routes(visits)
+        return Switches(seconds, pulls, visits)
+
+
+def pull_for(visitor: Visitor, seconds: float) -> list[Pull]:
+    """Pull again and again, with a pause after each, for so long."""
+    until = time.monotonic() + seconds
+    pulls = []
+    while time.monotonic() < until:
+        pulls.append(visitor.pull(IMAGE))
+        time.sleep(BETWEEN_PULLS)
+    return pulls
+
+
+@contextmanager
+def recurring(happen: Callable[[int], None], period: float) -> Iterator[None]:
+    """While it lasts, let something happen each period; it is told how many times it has before."""
+    over = threading.Event()
+
+    def run() -> None:
+        number = 0
+        while not over.wait(period):
+            happen(number)
+            number += 1
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run)
+        try:
+            yield
+        finally:
+            over.set()
+            running.result()
+
+
+@contextmanager
+def shaped(stage: Stage) -> Iterator[None]:
+    """Whatever becomes of the links in the body, they are as they were after it."""
+    try:
+        yield
+    finally:
+        stage.links.reset()
+
+
+def _told(visit: Visit) -> str:
+    took = f"{visit.received} bytes in {visit.seconds:.2f} s"
+    return f"{visit.role} by {visit.route or visit.problem}, {took}: {visit.why}"
+
+
+def _seconds(took: float | None) -> str:
+    return "not in its time" if took is None else f"{took:.1f} s"
