@@ -86,7 +86,7 @@ class Deciding:
         classification = self._catalogue.classify(target)
         refusal = self._guard_for(target).check_target(target, classification)
         ranking = self._order(target, classification)
-        described = {spec.name: spec.describe() for spec in self._config.routes}
+        specs = {spec.name: spec for spec in self._config.routes}
         return {
             "target": str(target),
             "registry": classification.registry,
@@ -97,7 +97,8 @@ class Deciding:
             "candidates": [
                 {
                     "route": candidate.route,
-                    "description": described[candidate.route],
+                    "description": specs[candidate.route].describe(),
+                    "names": specs[candidate.route].names,
                     "expected_seconds": round(candidate.expected_seconds, 3),
                     "reason": candidate.reason,
                     "evidence": evidence_of(candidate),

@@ -19,18 +19,14 @@ from towline.core.head import Request
 from towline.core.ledger import Ledger
 from towline.core.policy import Capacity, LimitsPolicy
 from towline.deciding import Deciding
+from towline.dialers import Dialers
 from towline.errors import ConfigError, ListenError, Problem, Refused
 from towline.leaving import Leaving
-from towline.net.connect import ConnectDialer
-from towline.net.dialer import Dialer
-from towline.net.direct import DirectDialer
 from towline.net.pipes import PipePool
 from towline.net.resolve import SystemResolver
-from towline.net.slots import SlottedDialer
-from towline.net.socks import SocksDialer
 from towline.probing import Probing
 from towline.serving import Client, Serving
-from towline.types import Address, RouteKind, RouteSpec
+from towline.types import Address, RouteSpec
 from towline.views import ReloadView, RouteView, Snapshot
 from towline.watching import Watching
 
@@ -57,9 +53,10 @@ class Service:
         self._resolver = SystemResolver()
         self._ledger = Ledger(started_at=self._clock())
         self._deciding = self._decide(config)
+        self._dialers = self._dial_with(config, self._deciding)
         self._serving = Serving(
             rank=self._deciding.rank,
-            dialers=self._dialers(config, self._deciding),
+            dialers=self._dialers.by_route,
             ledger=self._ledger,
             access=config.access,
             failover=config.failover,
@@ -86,20 +83,10 @@ class Service:
     def _decide(self, config: Config) -> Deciding:
         return Deciding(config, self._ledger.learned, clock=self._clock)
 
-    def _dialers(self, config: Config, deciding: Deciding) -> dict[str, Dialer]:
-        """A dialer for every route that may be used. Raises ConfigError for a CA bundle that cannot be read."""
+    def _dial_with(self, config: Config, deciding: Deciding) -> Dialers:
+        """Raises ConfigError for a CA bundle that cannot be read."""
         slots = asyncio.Semaphore(config.limits.capped(self._capacity).dials)
-        used = (spec for spec in config.routes if not spec.disabled)
-        return {spec.name: SlottedDialer(self._dialer(spec, deciding), slots) for spec in used}
-
-    def _dialer(self, spec: RouteSpec, deciding: Deciding) -> Dialer:
-        match spec.kind:
-            case RouteKind.DIRECT:
-                return DirectDialer(spec, resolver=self._resolver, admit=deciding.admit)
-            case RouteKind.HTTP | RouteKind.HTTPS:
-                return ConnectDialer(spec, resolver=self._resolver, admit=deciding.admit)
-            case RouteKind.SOCKS5 | RouteKind.SOCKS5H:
-                return SocksDialer(spec, resolver=self._resolver, admit=deciding.admit)
+        return Dialers(config.routes, system=self._resolver, admit=deciding.admit, slots=slots)
 
     @property
     def limits(self) -> LimitsPolicy:
@@ -154,21 +141,21 @@ class Service:
         self._listening = tuple(listening)
         for spec in self._config.routes:
             state = "disabled" if spec.disabled else spec.describe()
-            log.info("route", name=spec.name, way=state, cost=spec.cost, origin=spec.origin)
+            log.info("route", name=spec.name, way=state, names=spec.names, cost=spec.cost, origin=spec.origin)
         log.info("listening", addresses=listening)
 
     async def reload(self, load: Load, listen: Listen) -> Config | None:
         """Go over to the configuration that `load` gives; None where it cannot be used: then nothing was changed.
 
         Requests that are under way end as they began; the next one is served by the new configuration. No tunnel is
-        waited for. Dialers are made anew, since all that one keeps is its proxy's CA bundle, which may be another now.
+        waited for. Dialers are made anew: a proxy's CA bundle may be another now, and what DNS servers said is cheap.
         """
         try:
             config = load()
             changes = compare(self._config, config)
             config = replace(config, admin=self._config.admin)
             deciding = self._decide(config)
-            dialers = self._dialers(config, deciding)
+            dialers = self._dial_with(config, deciding)
             listening = await listen(config.listen)
         except ConfigError as error:
             self._not_reloaded(error.problems)
@@ -180,11 +167,11 @@ class Service:
         here = {spec.name for spec in config.routes}
         known = self._removed | {spec.name: spec for spec in self._config.routes}
         self._removed = {name: spec for name, spec in known.items() if name not in here}
-        self._config, self._deciding, self._listening = config, deciding, tuple(listening)
+        self._config, self._deciding, self._dialers, self._listening = config, deciding, dialers, tuple(listening)
         self._serving = replace(
             self._serving,
             rank=deciding.rank,
-            dialers=dialers,
+            dialers=dialers.by_route,
             access=config.access,
             failover=config.failover,
             limits=config.limits.capped(self._capacity),
@@ -240,6 +227,7 @@ class Service:
     def close(self) -> None:
         """Give back what the service holds, when every tunnel has ended."""
         self._leaving.close()
+        self._dialers.close()
         self._serving.watching.close()
         if self._serving.pipes is not None:
             self._serving.pipes.close()

@@ -18,9 +18,11 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-type Address = tuple[str, int]
-type IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-type IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+from towline.atoms import Address as Address
+from towline.atoms import IPAddress as IPAddress
+from towline.atoms import IPNetwork as IPNetwork
+from towline.atoms import NameServer as NameServer
+from towline.atoms import Secret as Secret
 
 MAX_HOST = 253  # octets of a host name in text form (RFC 1035 2.3.4, less the root label)
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")  # RFC 1123 2.1, and `_`, which is seen in the field
@@ -148,31 +150,6 @@ class RouteKind(StrEnum):
     SOCKS5H = "socks5h"
 
 
-class Secret:
-    """Text that no repr, log line or error shows; `reveal()` where it goes on the wire.
-
-    Not a dataclass: dataclasses.asdict() would look inside one.
-    """
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The text itself."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "***"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._value == other._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-
 @dataclass(frozen=True, slots=True)
 class RouteSpec:
     """One named way out of this machine, as configured or discovered."""
@@ -196,8 +173,16 @@ class RouteSpec:
     registries: tuple[str, ...] | None = None
     """Serve only these registries; None means all, () means none (it then serves unlisted targets alone)."""
     disabled: bool = False
+    dns: NameServer | None = None
+    """Whom this route's names are asked of, over this very route; None means the system."""
     origin: str = "configuration"
     """Where the route comes from: `configuration`, or what discovery found it in."""
+
+    @property
+    def names(self) -> str:
+        """Where names are resolved: `system`, a name server's URL, or `remote`: at the proxy."""
+        remote = self.kind in {RouteKind.HTTP, RouteKind.HTTPS, RouteKind.SOCKS5H}
+        return "remote" if remote else str(self.dns or "system")
 
     def describe(self) -> str:
         """The route in one phrase, without secrets: `https proxy proxy.corp.example:3128 as ci`."""

@@ -64,6 +64,8 @@ class RouteView:
 
     name: str
     description: str
+    names: str
+    """Where its names are resolved: `system`, a DNS server's URL, or `remote`."""
     circuit: str
     draining: bool
     tunnels: int

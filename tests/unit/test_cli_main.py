@@ -126,7 +126,7 @@ def test_check_sums_up(tmp_path: Path) -> None:
         "routes:\n"
         "  direct: {}\n"
         "  office: {proxy: 'http://p.example:3128', username: ci, password_file: secret}\n"
-        "  vpn: {interface: wg0, disabled: true}\n"
+        "  vpn: {interface: wg0, disabled: true, dns: 'udp://10.8.0.1'}\n"
         "registries:\n  corp: {api: [registry.corp.example]}\n"
     )
     done = towline("check", "-c", str(file))
@@ -139,7 +139,7 @@ def test_check_sums_up(tmp_path: Path) -> None:
         "routes",
         "  direct  direct",
         "  office  http proxy p.example:3128 as ci",
-        "  vpn     disabled: direct by interface wg0",
+        "  vpn     disabled: direct by interface wg0, names: udp://10.8.0.1",
     ]
     assert last.startswith("registries  ")
     assert last.endswith(" known, 1 of them from the configuration")
@@ -209,7 +209,7 @@ async def test_explain_says_why(admin: str) -> None:
         "rule      ghcr.io",
         "why       vpn: dials in 80 ms",
         " 1. vpn       0.08 s  dials in 80 ms",
-        "                      direct by interface wg0",
+        "                      direct by interface wg0, names: udp://192.0.2.53",
         " 2. direct    5.20 s  failed 3 s ago (reset)",
         "  - office  left out  disabled in the configuration",
     ]

@@ -19,7 +19,7 @@ direct  closed         1   1.2 GiB  3.4 MiB       120       3
   dockerhub: 0.2 s expected, dials in 214 ms
   last error 5 min ago: timeout 3.0 s
 vpn     open           0       0 B      0 B        10      10
-  direct by interface wg0
+  direct by interface wg0, names: udp://192.0.2.53
 
 TARGET                      REGISTRY   ROUTE   PHASE      RECEIVED    AGE   IDLE
 docker-images-prod.6aa3...  dockerhub  direct  relaying  312.0 MiB   12 s  0.1 s

@@ -9,7 +9,7 @@ import trustme
 
 from towline.config.keys import RouteKeys
 from towline.config.routes import MAX_SECRET, route_spec
-from towline.types import RouteKind, RouteSpec, Secret
+from towline.types import NameServer, RouteKind, RouteSpec, Secret
 
 PROXY = "http://proxy.corp.example:3128"
 
@@ -40,6 +40,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         username="ci",
         password_file="secret",
         ca_file="ca.pem",
+        dns="https://192.0.2.53/dns-query",
         cost=1.5,
         registries=["ghcr"],
         disabled=True,
@@ -51,6 +52,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     assert (spec.interface, str(spec.source), spec.mark) == ("wg0", "10.0.0.1", 32)
     assert (spec.username, spec.password) == ("ci", Secret("hunter2"))
     assert spec.ca_file == str(tmp_path / "ca.pem")
+    assert spec.dns == NameServer("https", ("192.0.2.53", 443), "/dns-query")
     assert (spec.cost, spec.registries, spec.disabled) == (1.5, ("ghcr",), True)
     assert spec.origin == "configuration"
 

@@ -7,7 +7,7 @@ import pytest
 
 from towline.config import values
 from towline.config.values import Invalid, Proxy, nearest
-from towline.types import RouteKind
+from towline.types import NameServer, RouteKind
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,12 @@ from towline.types import RouteKind
         (values.proxy, "HTTPS://Proxy.Corp.Example:443/", Proxy(RouteKind.HTTPS, ("proxy.corp.example", 443))),
         (values.proxy, "socks5://[fd00::7]:1080", Proxy(RouteKind.SOCKS5, ("fd00::7", 1080))),
         (values.proxy, "socks5h://127.0.0.1:7890", Proxy(RouteKind.SOCKS5H, ("127.0.0.1", 7890))),
+        (values.name_server, "system", None),
+        (values.name_server, "udp://192.0.2.53", NameServer("udp", ("192.0.2.53", 53))),
+        (values.name_server, "udp://192.0.2.53:5353/", NameServer("udp", ("192.0.2.53", 5353))),
+        (values.name_server, "udp://[2001:DB8::53]", NameServer("udp", ("2001:db8::53", 53))),
+        (values.name_server, "https://DNS.example/dns-query", NameServer("https", ("dns.example", 443), "/dns-query")),
+        (values.name_server, "https://[fd00::1]:8443/a/b", NameServer("https", ("fd00::1", 8443), "/a/b")),
         (values.source_address, "10.20.0.7", ipaddress.ip_address("10.20.0.7")),
         (values.source_address, "fd00::7", ipaddress.ip_address("fd00::7")),
         (values.network, "10.0.0.0/8", ipaddress.ip_network("10.0.0.0/8")),
@@ -55,6 +61,16 @@ def test_text_becomes_a_value(parse: Callable[[str], object], text: str, value: 
         (values.listen_address, "127.0.0.1:65536", "expected ADDRESS:PORT"),
         (values.listen_address, "127.1:3128", "expected ADDRESS:PORT"),
         (values.listen_address, "localhost:3128", "127.0.0.1:PORT and [::1]:PORT"),
+        (values.name_server, "192.0.2.53", "expected system, udp://IP[:PORT] or https://HOST[:PORT]/PATH"),
+        (values.name_server, "udp://dns.example", "expected system, udp://"),
+        (values.name_server, "udp://192.0.2.53:0", "expected system, udp://"),
+        (values.name_server, "udp://192.0.2.53/dns-query", "expected system, udp://"),
+        (values.name_server, "tcp://192.0.2.53", "expected system, udp://"),
+        (values.name_server, "https://dns.example", "https://dns.example/dns-query"),
+        (values.name_server, "https://dns.example/dns query", "expected system, udp://"),
+        (values.name_server, "https://dns.example/dns-query{?dns}", "expected system, udp://"),
+        (values.name_server, "https://me:secret@dns.example/q", "expected system, udp://"),
+        (values.name_server, "", "expected system, udp://"),
         (values.proxy, "proxy.corp.example:3128", "SCHEME://HOST:PORT"),
         (values.proxy, "ftp://proxy.corp.example:21", "http, https, socks5, socks5h"),
         (values.proxy, "direct://proxy.corp.example:21", "http, https, socks5, socks5h"),

@@ -12,6 +12,7 @@ from towline.types import (
     Blame,
     Candidate,
     Classification,
+    NameServer,
     Outcome,
     OutcomeKind,
     Phase,
@@ -270,6 +271,24 @@ def test_route_description(route: RouteSpec, phrase: str) -> None:
     """A route says in one phrase how it leaves this machine, and never its password."""
     assert route.describe() == phrase
     assert "s3cret" not in f"{route!r} {route}"
+
+
+@pytest.mark.parametrize(
+    ("route", "names"),
+    [
+        (RouteSpec("direct"), "system"),
+        (RouteSpec("vpn", dns=NameServer("udp", ("192.0.2.53", 53))), "udp://192.0.2.53"),
+        (RouteSpec("vpn", dns=NameServer("udp", ("2001:db8::53", 5353))), "udp://[2001:db8::53]:5353"),
+        (RouteSpec("vpn", dns=NameServer("https", ("dns.example", 443), "/q")), "https://dns.example/q"),
+        (RouteSpec("clash", RouteKind.SOCKS5, proxy=("p", 1)), "system"),
+        (RouteSpec("clash", RouteKind.SOCKS5H, proxy=("p", 1)), "remote"),
+        (RouteSpec("office", RouteKind.HTTP, proxy=("p", 1)), "remote"),
+        (RouteSpec("office", RouteKind.HTTPS, proxy=("p", 1)), "remote"),
+    ],
+)
+def test_route_says_where_names_are_resolved(route: RouteSpec, names: str) -> None:
+    """By the system, by a DNS server as its URL is written, or by the proxy."""
+    assert route.names == names
 
 
 def test_secret() -> None:

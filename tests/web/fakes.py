@@ -19,6 +19,7 @@ SNAPSHOT = Snapshot(
         RouteView(
             name="direct",
             description="direct",
+            names="system",
             circuit="closed",
             draining=False,
             tunnels=1,
@@ -33,6 +34,7 @@ SNAPSHOT = Snapshot(
         RouteView(
             name="vpn",
             description="direct by interface wg0",
+            names="udp://192.0.2.53",
             circuit="open",
             draining=False,
             tunnels=0,
@@ -92,12 +94,14 @@ EXPLAINED: dict[str, object] = {
         {
             "route": "vpn",
             "description": "direct by interface wg0",
+            "names": "udp://192.0.2.53",
             "expected_seconds": 0.08,
             "reason": "dials in 80 ms",
         },
         {
             "route": "direct",
             "description": "direct",
+            "names": "system",
             "expected_seconds": 5.2,
             "reason": "failed 3 s ago (reset)",
         },

@@ -38,8 +38,9 @@ def _summary(config: Config) -> Iterator[str]:
     column = max(len(route.name) for route in config.routes)
     for route in config.routes:
         state = "disabled: " if route.disabled else ""
+        names = f", names: {route.names}" if route.dns else ""
         origin = "" if route.origin == "configuration" else f" ({route.origin})"
-        yield f"  {route.name:<{column}}  {state}{route.describe()}{origin}"
+        yield f"  {route.name:<{column}}  {state}{route.describe()}{names}{origin}"
     yield f"registries  {_registries(config)}"
 
 

@@ -56,7 +56,7 @@ def _routes(answer: Mapping[str, Any]) -> Iterator[str]:
     for place, candidate in enumerate(answer["candidates"], start=1):
         seconds = f"{candidate['expected_seconds']:.2f} s"
         yield f"{place:>2}. {candidate['route']:<{column}}  {seconds:>8}  {candidate['reason']}"
-        if candidate["description"] != candidate["route"]:  # `direct` is
-            yield f"{'':<{column + 16}}{candidate['description']}"
+        if candidate["description"] != candidate["route"] or candidate["names"] != "system":  # as those of `direct` are
+            yield f"{'':<{column + 16}}{candidate['description']}, names: {candidate['names']}"
     for route in answer["excluded"]:
         yield f"  - {route['route']:<{column}}  {'left out':>8}  {route['reason']}"

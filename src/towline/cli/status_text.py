@@ -72,8 +72,8 @@ def _routes(routes: tuple[RouteView, ...]) -> Iterator[str]:
     yield head
     for line, route in zip(lines, routes, strict=True):
         yield line if _is_usable(route) else click.style(line, fg="red")
-        if route.description != route.name:  # `direct` is
-            yield fit(f"  {route.description}")
+        if route.description != route.name or route.names != "system":  # as those of `direct` are
+            yield fit(f"  {route.description}, names: {route.names}")
         for known in route.registries:
             yield fit(f"  {known.registry}: {duration(known.expected_seconds)} expected, {known.reason}")
         if route.last_error is not None:

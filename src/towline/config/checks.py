@@ -26,6 +26,7 @@ def check(
     yield from _clients(keys, document)
     yield from _proxies(keys, document)
     yield from _logins(keys, document)
+    yield from _name_servers(keys, document)
     yield from _unlisted(keys, document)
     yield from _references(keys, document, routes, {*builtin, *document.names("registries")})
     yield from _hosts(keys, document, builtin)
@@ -103,6 +104,20 @@ def _logins(keys: FileKeys, document: Document) -> Iterator[Problem]:
             yield document.problem((*path, passwords[1]), f"the password is given twice: {passwords[0]} has it too")
         if passwords and "username" not in given:
             yield document.problem((*path, passwords[0]), "a password without a user name", "add username")
+
+
+def _name_servers(keys: FileKeys, document: Document) -> Iterator[Problem]:
+    """No name server where the proxy resolves names, and none over UDP where there is a proxy in between."""
+    for name, route in (keys.routes or {}).items():
+        path = ("routes", name, "dns")
+        if route.dns is None or route.proxy is None:
+            continue
+        if route.proxy.kind is not RouteKind.SOCKS5:
+            hint = "leave dns out; over a socks5 proxy names are resolved here"
+            yield document.problem(path, f"names are resolved by the {route.proxy.kind} proxy", hint)
+        elif route.dns.scheme == "udp":
+            hint = "use https://HOST/PATH, or a socks5h proxy, which resolves names itself"
+            yield document.problem(path, "DNS over UDP does not pass through a proxy", hint)
 
 
 def _given(document: Document, path: tuple[str, str]) -> Collection[str]:

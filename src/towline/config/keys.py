@@ -16,7 +16,7 @@ from pydantic_core import PydanticKnownError
 from towline.config import values
 from towline.config.values import Invalid, Proxy
 from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, StallPolicy, TargetPolicy
-from towline.types import Address, IPAddress, IPNetwork
+from towline.types import Address, IPAddress, IPNetwork, NameServer
 
 DEFAULT_LISTEN: tuple[Address, ...] = (("127.0.0.1", 3128), ("::1", 3128))  # Squid's port
 DEFAULT_ADMIN: Address = ("127.0.0.1", 3129)
@@ -95,6 +95,7 @@ class RouteKeys(Section):
     password_file: _Text | None = None
     password_env: _Text | None = None
     ca_file: _Text | None = None
+    dns: Annotated[NameServer, _text(values.name_server)] | None = None
     cost: Annotated[float, Field(ge=0, le=3600)] = 0.0
     registries: _Names | None = None
     disabled: bool = False

@@ -14,12 +14,16 @@ from typing import NamedTuple
 
 from towline.core.guard import parse_private_targets
 from towline.core.pattern import HostPattern
-from towline.types import UNLISTED, Address, IPAddress, IPNetwork, RouteKind, Target, TargetError
+from towline.types import UNLISTED, Address, IPAddress, IPNetwork, NameServer, RouteKind, Target, TargetError
 
 MAX_INTERFACE = 15  # octets: IFNAMSIZ of linux/if.h is 16, with the final NUL
 MAX_SOCKS = 255  # octets of the user name and of the password (RFC 1929 section 2)
+SYSTEM = "system"
+DNS_PORT = 53
+HTTPS_PORT = 443
 _FEW = 12  # names that a hint lists: more than a line of them helps nobody
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_PATH = re.compile(r"[A-Za-z0-9._~%!$&'()*+,;=:@/-]+")  # RFC 3986 3.3
 _SCHEMES = tuple(kind.value for kind in RouteKind if kind is not RouteKind.DIRECT)
 
 
@@ -68,6 +72,26 @@ def proxy(text: str) -> Proxy:
     except TargetError:
         raise Invalid("expected SCHEME://HOST:PORT", "for example http://proxy.corp.example:3128") from None
     return Proxy(RouteKind(scheme.lower()), (target.host, target.port))
+
+
+def name_server(text: str) -> NameServer | None:
+    """`system` (None), `udp://IP[:PORT]` or `https://HOST[:PORT]/PATH`."""
+    scheme, _, rest = text.partition("://")
+    authority, slash, path = rest.partition("/")
+    try:
+        if text == SYSTEM:
+            return None
+        if scheme == "udp" and not path:
+            target = Target.parse(authority, DNS_PORT)
+            if target.ip is not None:  # a name would have to be resolved first, by whom?
+                return NameServer("udp", (target.host, target.port))
+        if scheme == "https" and path and _PATH.fullmatch(path):
+            target = Target.parse(authority, HTTPS_PORT)
+            return NameServer("https", (target.host, target.port), slash + path)
+    except TargetError:
+        pass
+    hint = "for example udp://192.0.2.53 or https://dns.example/dns-query"
+    raise Invalid(f"expected {SYSTEM}, udp://IP[:PORT] or https://HOST[:PORT]/PATH", hint)
 
 
 def source_address(text: str) -> IPAddress:

@@ -279,6 +279,7 @@ class Ledger:
         return RouteView(
             name=spec.name,
             description=spec.describe(),
+            names=spec.names,
             circuit=worst,
             draining=draining,
             tunnels=len(mine),

@@ -56,12 +56,13 @@ def tune_client(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-def open_socket(family: int, spec: RouteSpec) -> socket.socket:
-    """A non-blocking TCP socket that leaves by the interface, source and mark of `spec`; the caller owns it.
+def open_socket(family: int, spec: RouteSpec, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    """A non-blocking TCP socket (or of another `kind`) that leaves by interface, source and mark of `spec`.
 
-    Raises DialError where the way out is not there or not allowed, OSError where no socket can be had at all.
+    The caller owns it. Raises DialError where the way out is not there or not allowed, OSError where no socket can be
+    had at all.
     """
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = socket.socket(family, kind)
     try:
         sock.setblocking(False)
         apply_way_out(sock, spec)

@@ -27,11 +27,15 @@ _OTHER_ADDRESS_MAY_DO = {OutcomeKind.REFUSED, OutcomeKind.UNREACHABLE, OutcomeKi
 class SocksDialer:
     """Opens connections to targets through a SOCKS 5 proxy."""
 
-    def __init__(self, spec: RouteSpec, *, resolver: Resolver, admit: Admit) -> None:
-        """Raises ConfigError for a user name or password that SOCKS cannot carry."""
+    def __init__(self, spec: RouteSpec, *, resolver: Resolver, admit: Admit, proxies: Resolver | None = None) -> None:
+        """`proxies` finds the proxy itself, where `resolver` asks a DNS server that is reached through it.
+
+        Raises ConfigError for a user name or password that SOCKS cannot carry.
+        """
         proxy_of(spec)
         self._spec = spec
         self._resolver = resolver
+        self._proxies = proxies or resolver
         self._admit = admit
         self._credentials = _credentials(spec)
 
@@ -59,7 +63,7 @@ class SocksDialer:
         return [str(endpoint.ip) for endpoint in admitted(target, found, self._admit)[:MAX_ADDRESSES]]
 
     async def _ask(self, host: str, port: int, progress: Progress, *, deadline: float) -> Dialed:
-        sock, endpoint = await connect_to_proxy(self._spec, self._resolver, progress, deadline=deadline)
+        sock, endpoint = await connect_to_proxy(self._spec, self._proxies, progress, deadline=deadline)
         try:
             progress.phase = Phase.PROXY
             early = await converse(sock, socks5_exchange(host, port, self._credentials))

@@ -1,0 +1,75 @@
+"""The dialers of one configuration: one for every route that may be used, each with its way to names.
+
+    direct, socks5          names are resolved here: by the system, or by the route's own DNS server, over the route
+    http, https, socks5h    the proxy resolves them
+
+Where a proxy or a DNS server is, the system says: nobody can be asked for the way to himself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from towline.net.addresses import Admit
+from towline.net.connect import ConnectDialer
+from towline.net.dialer import Dialer
+from towline.net.direct import DirectDialer
+from towline.net.dns import DnsResolver, NameServer
+from towline.net.dns_udp import UdpServer
+from towline.net.doh import HttpsServer
+from towline.net.resolve import Resolver, literal
+from towline.net.slots import SlottedDialer
+from towline.net.socks import SocksDialer
+from towline.types import RouteKind, RouteSpec
+
+
+class Dialers:
+    """What one configuration dials with. `close()` when nothing is dialled any more."""
+
+    def __init__(
+        self, routes: Iterable[RouteSpec], *, system: Resolver, admit: Admit, slots: asyncio.Semaphore
+    ) -> None:
+        """`system` serves every configuration; `slots` are the dials that may be under way at once.
+
+        Raises ConfigError for a CA bundle that cannot be read.
+        """
+        self._system = system
+        self._own: list[DnsResolver] = []
+        self.by_route = {spec.name: self._dialer(spec, admit, slots) for spec in routes if not spec.disabled}
+
+    def _dialer(self, spec: RouteSpec, admit: Admit, slots: asyncio.Semaphore) -> Dialer:
+        return SlottedDialer(self._over(spec, self._names(spec), admit), slots)
+
+    def _over(self, spec: RouteSpec, names: Resolver, admit: Admit) -> Dialer:
+        """A dialer over the route of `spec` to what `names` resolves and `admit` lets pass."""
+        match spec.kind:
+            case RouteKind.DIRECT:
+                return DirectDialer(spec, resolver=names, admit=admit)
+            case RouteKind.HTTP | RouteKind.HTTPS:
+                return ConnectDialer(spec, resolver=self._system, admit=admit)
+            case RouteKind.SOCKS5 | RouteKind.SOCKS5H:
+                return SocksDialer(spec, resolver=names, proxies=self._system, admit=admit)
+
+    def _names(self, spec: RouteSpec) -> Resolver:
+        """What resolves the names of targets for a route."""
+        if spec.dns is None:
+            return self._system
+        server: NameServer
+        if (address := literal(*spec.dns.address)) is not None and spec.dns.scheme == "udp":
+            server = UdpServer(spec, address)
+        else:  # the operator chose where it is, so no guard is asked: it may well be private
+            server = HttpsServer(spec.dns, self._over(spec, self._system, lambda *_: None))
+        resolver = DnsResolver(server, str(spec.dns))
+        self._own.append(resolver)
+        return resolver
+
+    def forget(self) -> None:
+        """The network has changed: names may have other addresses there."""
+        for resolver in self._own:
+            resolver.forget()
+
+    def close(self) -> None:
+        """End the lookups under way, and the connections to DNS servers."""
+        for resolver in self._own:
+            resolver.close()
