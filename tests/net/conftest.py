@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from tests.net.tunnel import Start, Tunnel, open_descriptors
 
+from towline.net import trust
 from towline.net.pipes import PipePool
 
 
@@ -66,3 +69,20 @@ async def start(pipes: PipePool | None) -> AsyncIterator[Start]:
 async def tunnel(start: Start) -> Tunnel:
     """One running tunnel without options."""
     return start()
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """The authority that this machine trusts."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def system_roots(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The system's roots are what SSL_CERT_FILE names: the authority alone."""
+    path = tmp_path / "roots.pem"
+    authority.cert_pem.write_to_path(str(path))
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    trust._contexts.clear()
+    yield path
+    trust._contexts.clear()

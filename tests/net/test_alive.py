@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import os
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,47 +19,22 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.net.fake_dialer import FakeDialer
 from tests.net.peers import GARBAGE, Client, Peer, Script, banner, closed_port, hang_up, reset, says, silent_listener
-from tests.net.proxies import Fault, HttpProxy, SocksProxy
+from tests.net.proxies import Fault, HttpProxy
 from tests.net.resolvers import TableResolver
+from tests.net.ways import KINDS, NAME, dialer_of
 
-from towline.net import alive
+from towline.net import alive, tls
 from towline.net.alive import Alive, is_alive
 from towline.net.connect import ConnectDialer
 from towline.net.dialer import Dialer
-from towline.net.direct import DirectDialer
-from towline.net.socks import SocksDialer
 from towline.net.wire import receive
 from towline.types import RouteKind, RouteSpec, Target
 
-NAME = "registry.test"
 BUSY = 5.0  # seconds that a busy machine may be late
-KINDS = ("direct", "http", "https", "socks5h")
 RECORD = b"\x16\x03\x03\x40\x00"  # the header of a handshake record whose body does not come
 
 
-@pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    """The authority that this machine trusts."""
-    return trustme.CA()
-
-
-@pytest.fixture(autouse=True)
-def system_roots(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The system's roots are what SSL_CERT_FILE names: the authority alone."""
-    path = tmp_path / "roots.pem"
-    authority.cert_pem.write_to_path(str(path))
-    monkeypatch.setenv("SSL_CERT_FILE", str(path))
-    alive._context.cache_clear()
-    yield path
-    alive._context.cache_clear()
-
-
-@pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
-    """Every test ends with the descriptors that it began with."""
-    before = os.listdir("/proc/self/fd")  # noqa: PTH208
-    yield
-    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
+pytestmark = pytest.mark.usefixtures("system_roots", "nothing_left")
 
 
 @dataclass
@@ -96,24 +69,6 @@ class TlsServer:
             self.end.set_result("close_notify, RST")
         if self.leaves_open:
             await asyncio.Event().wait()
-
-
-@asynccontextmanager
-async def dialer_of(kind: str, authority: trustme.CA, fault: Fault | None = None) -> AsyncIterator[Dialer]:
-    """A dialer of this kind; a proxy behind it knows NAME, and misbehaves by `fault`."""
-    resolver = TableResolver({NAME: ["127.0.0.1"]})
-    if kind == "direct":
-        yield DirectDialer(RouteSpec("direct"), resolver=resolver, admit=lambda *_: None)
-        return
-    names = {NAME: "127.0.0.1"}
-    tls = None
-    if kind == "https":
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert("127.0.0.1").configure_cert(tls)
-    socks = kind == "socks5h"
-    async with Peer(SocksProxy(names, fault=fault) if socks else HttpProxy(names, fault=fault, tls=tls)) as peer:
-        spec = RouteSpec(kind, RouteKind(kind), proxy=peer.address)
-        yield (SocksDialer if socks else ConnectDialer)(spec, resolver=resolver, admit=lambda *_: None)
 
 
 async def verdict(port: int, dialer: Dialer, *, host: str = NAME, seconds: float = 10, plain: bool = False) -> Alive:
@@ -335,7 +290,7 @@ async def test_the_deadline_ends_the_farewell_too(authority: trustme.CA, monkeyp
         lingers.append(linger)
 
     monkeypatch.setattr(alive, "LINGER", 60)
-    monkeypatch.setattr(alive, "hang_up", ending)
+    monkeypatch.setattr(tls, "hang_up", ending)
     assert (await direct_verdict(TlsServer(authority.issue_cert(NAME)), authority, seconds=10)).ok
     assert len(lingers) == 1
     assert lingers[0] < 10

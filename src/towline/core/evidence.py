@@ -13,7 +13,10 @@ from towline.types import Blame, Role, Target
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """Bytes that came over a route, and how long that took: time in which the client was the limit is left out."""
+    """Bytes that came over a route, and how long that took.
+
+    TCP's slow start is left out, and so is time in which the client was the limit.
+    """
 
     bytes: int
     seconds: float

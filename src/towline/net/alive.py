@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import ssl
 from dataclasses import dataclass
-from functools import cache
 
 from towline.errors import DialError
 from towline.net.dialer import Dialed, Dialer
-from towline.net.edge import closed, dial_error, dialing
-from towline.net.wire import hang_up, receive, send_all
+from towline.net.edge import dial_error, dialing
+from towline.net.tls import Tls
+from towline.net.trust import system_trust
 from towline.types import Phase, Target
 
 PLAIN_PORT = 80  # HTTP without TLS (RFC 9110 section 4.2.1)
@@ -58,9 +57,9 @@ async def is_alive(target: Target, dialer: Dialer, *, deadline: float, plain: bo
         with contextlib.closing(dialed):
             if plain or target.port == PLAIN_PORT:
                 return Alive(ok=True, detail="established", seconds=loop.time() - began)
-            version = await _shake_hands(dialed, target.host, deadline=deadline)
-            alive = Alive(ok=True, detail=f"established, {version}", seconds=loop.time() - began)
-            await hang_up(dialed.sock, linger=min(LINGER, deadline - loop.time()))
+            tls = await _shake_hands(dialed, target.host, deadline=deadline)
+            alive = Alive(ok=True, detail=f"established, {tls.version}", seconds=loop.time() - began)
+            await tls.leave(linger=min(LINGER, deadline - loop.time()))
             return alive
     except _UntrustedError as error:
         return Alive(ok=False, detail=error.detail, seconds=loop.time() - began, untrusted=True)
@@ -72,60 +71,14 @@ class _UntrustedError(DialError):
     """The target's own certificate is not trusted; not a proxy's, which the dialer checks."""
 
 
-async def _shake_hands(dialed: Dialed, host: str, *, deadline: float) -> str:
-    """Begin a TLS session with `host` and end it; returns its version. Raises DialError.
-
-    In memory, not by wrap_socket: the connection may be TLS already, to an HTTPS proxy, and have early bytes.
-    """
+async def _shake_hands(dialed: Dialed, host: str, *, deadline: float) -> Tls:
+    """Begin a TLS session with `host`. Raises DialError."""
     async with dialing(deadline, to="target") as progress:
         progress.phase = Phase.TLS
-        context = await _system_trust()
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        incoming.write(dialed.early)
-        tls = context.wrap_bio(incoming, outgoing, server_hostname=host)
+        tls = Tls(dialed, host, await system_trust())
         try:
-            while _wants_more(tls):
-                await send_all(dialed.sock, outgoing.read())
-                if not (data := await receive(dialed.sock)):
-                    raise closed(Phase.TLS)
-                incoming.write(data)
-            with contextlib.suppress(ssl.SSLError):  # it writes close_notify, then looks for the target's
-                tls.unwrap()
-        except ssl.SSLError as error:
-            with contextlib.suppress(OSError):  # the alert that says why (RFC 8446 section 6.2)
-                dialed.sock.send(outgoing.read())
-            if isinstance(error, ssl.SSLCertVerificationError):
-                told = dial_error(error, Phase.TLS)
-                raise _UntrustedError(told.kind, told.phase, told.blame, told.detail) from error
-            raise
-        await send_all(dialed.sock, outgoing.read())
-        return str(tls.version())
-
-
-def _wants_more(tls: ssl.SSLObject) -> bool:
-    """Take the handshake as far as the bytes reach; True where it needs the target's next. Raises ssl.SSLError."""
-    try:
-        tls.do_handshake()
-    except ssl.SSLWantReadError:
-        return True
-    return False
-
-
-async def _system_trust() -> ssl.SSLContext:
-    """The context of every probe; its first use reads the system's roots, in a thread."""
-    if _context.cache_info().currsize:  # no probe waits behind what else the threads have to do
-        return _context()
-    try:
-        return await asyncio.to_thread(_context)
-    except RuntimeError as error:  # no thread can be had
-        raise OSError(errno.EAGAIN, str(error)) from error
-
-
-@cache
-def _context() -> ssl.SSLContext:
-    """Trusts the system's roots, or those of SSL_CERT_FILE; reading them took 60 ms (144 roots, OpenSSL 3.0)."""
-    context = ssl.create_default_context()
-    # Python 3.13 asks for what RFC 5280 wants of an authority's certificate. Go, and with it the clients, does not, so
-    # that they trust many a company's own authority that this flag rejects.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
+            await tls.handshake()
+        except ssl.SSLCertVerificationError as error:
+            told = dial_error(error, Phase.TLS)
+            raise _UntrustedError(told.kind, told.phase, told.blame, told.detail) from error
+        return tls
