@@ -4,14 +4,14 @@
     admit(target, ip) may this resolved address be dialled?      asked by the dialers before each SYN
     explain(host, port)                                          the same decisions, to be read
 
-One instance per configuration; nothing in it changes, but for what was learned, which it reads. A reload makes another
-one, while requests that are under way keep theirs.
+One instance per configuration; nothing in it changes, but for what was learned and what the operator drains, which it
+reads. A reload makes another one, while requests that are under way keep theirs.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -23,7 +23,7 @@ from towline.config import Config
 from towline.core.guard import Guard
 from towline.core.learned import Learned
 from towline.core.policy import TargetPolicy
-from towline.core.rank import rank
+from towline.core.rank import rank, without
 from towline.core.show import evidence_of, registry_views
 from towline.errors import Refused
 from towline.types import Classification, IPAddress, Ranking, RouteSpec, Target
@@ -31,16 +31,23 @@ from towline.views import RouteRegistryView
 
 log = structlog.get_logger("towline")
 
+DRAINED = "drained by the operator"
 FAKE_ADDRESSES = ipaddress.ip_network("198.18.0.0/15")  # RFC 2544 benchmarking; the default of fake-IP proxies
 
 
 class Deciding:
     """The decisions of one configuration."""
 
-    def __init__(self, config: Config, learned: Learned, *, clock: Callable[[], float]) -> None:
-        """`learned` is the ledger's; `clock` is the one that its times are on."""
+    def __init__(
+        self, config: Config, learned: Learned, *, drained: Collection[str], clock: Callable[[], float]
+    ) -> None:
+        """`learned` is the ledger's; `clock` is the one that its times are on.
+
+        `drained` routes get no new tunnels, also where there is no other: whoever drains one is about to take it away.
+        """
         self._config = config
         self._learned = learned
+        self._drained = drained
         self._clock = clock
         self._catalogue = load_catalogue().with_overrides(config.registries)
         self._policy = _with_fake_addresses(config.policy)
@@ -69,7 +76,7 @@ class Deciding:
         return self._guard
 
     def _order(self, target: Target, classification: Classification) -> Ranking:
-        return rank(
+        ranking = rank(
             target,
             classification,
             self._config.routes,
@@ -79,6 +86,7 @@ class Deciding:
             failover=self._config.failover,
             now=self._clock(),
         )
+        return without(ranking, self._drained, DRAINED)
 
     def explain(self, host: str, port: int) -> dict[str, object]:
         """What a CONNECT to `host`:`port` would meet now, JSON-ready, in the words of the log. Raises TargetError."""

@@ -1,6 +1,7 @@
 """Tunnels that are to go: released as each falls idle, so that no client reuses them. One at work is left to finish.
 
     routes(names)   what was opened over these routes until now: a reload took them out or changed them
+    drain(name)     likewise, until resume(name): the operator wants the route to be left
     all()           every tunnel, also those to come: Towline is stopping
 
 Clients keep idle tunnels for their next request (dockerd and containerd for 30 s, clients.md A.7) and open a new one
@@ -34,6 +35,8 @@ class Leaving:
         self._relays = relays
         self._last: dict[str, int] = {}
         """Route -> number of the last tunnel that may have been opened over it as it was."""
+        self._drained: dict[str, int] = {}
+        """The same for routes that the operator drains."""
         self._stopping = False
         self._released: set[int] = set()
         self._next: asyncio.TimerHandle | None = None
@@ -42,6 +45,15 @@ class Leaving:
         """Let go of the tunnels of these routes that are open or in their race; those opened from now on may stay."""
         self._last.update(dict.fromkeys(names, self._ledger.opened))
         self._look()
+
+    def drain(self, name: str) -> None:
+        """Let go of the tunnels of this route that are open or in their race."""
+        self._drained[name] = self._ledger.opened
+        self._look()
+
+    def resume(self, name: str) -> None:
+        """Those of them that are still open may stay."""
+        self._drained.pop(name, None)
 
     def all(self) -> None:
         """Let go of every tunnel."""
@@ -68,13 +80,16 @@ class Leaving:
     def _patience(self, tunnel: Tunnel) -> float | None:
         """Seconds of silence after which this tunnel goes if it is idle; None where it may stay.
 
-        A race that began before a reload may yet be won by a route that has left.
+        A race that began before a reload or a drain may yet be won by a route that has left.
         """
         if self._stopping:
             return AT_STOP
+        marks = (self._last, self._drained)
         if tunnel.route is None:
-            return AFTER_RELOAD if tunnel.id <= max(self._last.values(), default=0) else None
-        return AFTER_RELOAD if tunnel.id <= self._last.get(tunnel.route, 0) else None
+            last = max((number for mark in marks for number in mark.values()), default=0)
+        else:
+            last = max(mark.get(tunnel.route, 0) for mark in marks)
+        return AFTER_RELOAD if tunnel.id <= last else None
 
     def _judge(self, tunnel: Tunnel, patience: float) -> float | None:
         """Release the tunnel if it is due; else the seconds until it can be."""

@@ -1,6 +1,7 @@
 """The composition root: a configuration becomes dialers, decisions and a ledger, and requests are served.
 
-What the edges ask it: `serve` (proxy), `snapshot` and `explain` (admin), `reload`, `begin_draining`, `drain` (signals).
+What the edges ask it: `serve` (proxy), `snapshot`, `explain`, `drain_route`, `resume_route` (admin), `reload`,
+`begin_draining`, `drain` (signals).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import structlog
 
 from towline import __version__
 from towline.config import Config
-from towline.config.changes import Changes, compare
+from towline.config.changes import AT_START, Changes, compare
 from towline.core.head import Request
 from towline.core.ledger import Ledger
 from towline.core.policy import Capacity, LimitsPolicy
@@ -27,7 +28,7 @@ from towline.net.resolve import SystemResolver
 from towline.probing import Probing
 from towline.serving import Client, Serving
 from towline.types import Address, RouteSpec
-from towline.views import ReloadView, RouteView, Snapshot
+from towline.views import ReloadView, RouteView, Snapshot, SteeredView
 from towline.watching import Watching
 
 log = structlog.get_logger("towline")
@@ -52,6 +53,8 @@ class Service:
         self._capacity = capacity
         self._resolver = SystemResolver()
         self._ledger = Ledger(started_at=self._clock())
+        self._drained: set[str] = set()
+        """Routes that the operator drains: they keep their tunnels and get no new ones. One set, which others read."""
         self._deciding = self._decide(config)
         self._dialers = self._dial_with(config, self._deciding)
         self._serving = Serving(
@@ -81,7 +84,7 @@ class Service:
         self._reloaded_at: float | None = None
 
     def _decide(self, config: Config) -> Deciding:
-        return Deciding(config, self._ledger.learned, clock=self._clock)
+        return Deciding(config, self._ledger.learned, drained=self._drained, clock=self._clock)
 
     def _dial_with(self, config: Config, deciding: Deciding) -> Dialers:
         """Raises ConfigError for a CA bundle that cannot be read."""
@@ -126,15 +129,41 @@ class Service:
         """The configured routes, and removed ones that still have tunnels."""
         in_use = {tunnel.route for tunnel in self._ledger.tunnels.values()}
         removed = [spec for name, spec in self._removed.items() if name in in_use]
-        return tuple(
-            self._ledger.route_view(
-                spec,
-                self._deciding.views(spec),
-                draining=self._draining or (spec.name in in_use and spec.name not in self._serving.dialers),
-                now=now,
-            )
-            for spec in (*self._config.routes, *removed)
-        )
+        return tuple(self._route_view(spec, now) for spec in (*self._config.routes, *removed))
+
+    def _route_view(self, spec: RouteSpec, now: float) -> RouteView:
+        has_left = spec.name not in self._serving.dialers  # removed or disabled: it drains as long as it has tunnels
+        draining = self._draining or spec.name in self._drained
+        view = self._ledger.route_view(spec, self._deciding.views(spec), draining=draining, now=now)
+        return replace(view, draining=draining or (has_left and view.tunnels > 0))
+
+    def drain_route(self, name: str) -> SteeredView | None:
+        """Give a route no new tunnels; its idle ones are released, those at work finish. None where there is none.
+
+        It stays so over a reload, until `resume_route`.
+        """
+        if (spec := self._spec(name)) is None:
+            return None
+        self._drained.add(name)
+        self._leaving.drain(name)
+        return self._steered("route_drained", spec)
+
+    def resume_route(self, name: str) -> SteeredView | None:
+        """Give a route tunnels again. None where there is none of the name."""
+        if (spec := self._spec(name)) is None:
+            return None
+        self._drained.discard(name)
+        self._leaving.resume(name)
+        return self._steered("route_resumed", spec)
+
+    def _spec(self, name: str) -> RouteSpec | None:
+        return next((spec for spec in self._config.routes if spec.name == name), None)
+
+    def _steered(self, event: str, spec: RouteSpec) -> SteeredView:
+        in_use = tuple(name for name in self._serving.dialers if name not in self._drained)
+        view = SteeredView(self._route_view(spec, self._clock()), in_use)
+        log.info(event, name=spec.name, tunnels=view.route.tunnels, in_use=in_use)
+        return view
 
     def started(self, listening: Sequence[str]) -> None:
         """The listeners are open, at these addresses: say what was found, and be ready."""
@@ -153,7 +182,7 @@ class Service:
         try:
             config = load()
             changes = compare(self._config, config)
-            config = replace(config, admin=self._config.admin)
+            config = replace(config, **{key: getattr(self._config, key) for key in AT_START})
             deciding = self._decide(config)
             dialers = self._dial_with(config, deciding)
             listening = await listen(config.listen)
@@ -176,6 +205,7 @@ class Service:
             failover=config.failover,
             limits=config.limits.capped(self._capacity),
         )
+        self._drained &= here
         self._ledger.forget(changes.forgotten)
         self._leaving.routes(changes.left)
         self._note_reload(changes)
@@ -189,11 +219,10 @@ class Service:
 
     def _note_reload(self, changes: Changes) -> None:
         told = {name: getattr(changes, name) for name in ("added", "removed", "changed", "kept", "settings")}
-        restart = ("admin",) if changes.admin else ()
         log.info("reloaded", file=self._config.path, **told)
-        if restart:
-            log.warning("restart_needed", keys=restart, why="the admin address is taken at the start")
-        self._reload = ReloadView(self._reload.count + 1, ok=True, restart=restart, **told)
+        if changes.restart:
+            log.warning("restart_needed", keys=changes.restart, why="the admin side is set up at the start")
+        self._reload = ReloadView(self._reload.count + 1, ok=True, restart=changes.restart, **told)
         self._reloaded_at = self._clock()
 
     @property

@@ -79,6 +79,15 @@ class RouteView:
 
 
 @dataclass(frozen=True, slots=True)
+class SteeredView:
+    """A route that was drained or resumed, and what is left."""
+
+    route: RouteView
+    in_use: tuple[str, ...]
+    """Routes that get new tunnels: neither drained nor disabled."""
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """Sums since the start."""
 

@@ -9,9 +9,11 @@ from typing import cast
 
 import pytest
 from tests.addon.embedded import DEADLINE, Embed, Embedded, Listener, ScriptedService, Serve
+from tests.addon.whole import Proxy, StartProxy, Upstream
 
 from towline.proxy.master import LeanMaster
 from towline.service import Service
+from towline.types import Address
 
 
 @pytest.fixture
@@ -35,3 +37,28 @@ async def embed() -> AsyncIterator[Embed]:
             return Embedded(master, master.addons.get("proxyserver").listen_addrs()[0][1], service)
 
         yield start
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    """What every tunnel leads to."""
+    echo = Upstream()
+    server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
+    echo.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield echo
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[StartProxy]:
+    """Start a proxy with this configuration; ended with the test."""
+    proxies: list[Proxy] = []
+
+    async def started(text: str, port: int, passed: dict[Address, int] | None = None) -> Proxy:
+        proxies.append(Proxy(text, passed or {}, port))
+        await proxies[-1].start()
+        return proxies[-1]
+
+    yield started
+    for proxy in proxies:
+        await proxy.end()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from towline.cli import configuration
-from towline.cli.configuration import DEFAULT_ADMIN, admin_address, find
+from towline.cli.configuration import DEFAULT_ADMIN, AdminSide, admin_side, find
 from towline.errors import AdminError
 
 
@@ -59,7 +59,7 @@ def test_nothing_anywhere_is_zero_configuration(tmp_path: Path, monkeypatch: pyt
     """Without a file the default admin address is asked."""
     monkeypatch.setattr(configuration, "_usual_places", lambda _environ: iter([tmp_path / "none.yaml"]))
     assert find(None, {}) is None
-    assert admin_address(None) == DEFAULT_ADMIN
+    assert admin_side(None, None) == AdminSide(DEFAULT_ADMIN)
 
 
 def test_unreadable_place_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +83,7 @@ def test_unreadable_place_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 )
 def test_admin_address_needs_its_key_alone(tmp_path: Path, text: str, address: tuple[str, int]) -> None:
     """Secrets that this user cannot read, or that are gone, do not keep `status` from asking."""
-    assert admin_address(written(tmp_path / "towline.yaml", text)) == address
+    assert admin_side(written(tmp_path / "towline.yaml", text), None) == AdminSide(address)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_admin_address_that_cannot_be_asked(tmp_path: Path, text: str, error: st
     """Each error names the file and what to do."""
     file = written(tmp_path / "towline.yaml", text)
     with pytest.raises(AdminError) as caught:
-        admin_address(file)
+        admin_side(file, None)
     assert str(file) in str(caught.value)
     assert error in str(caught.value)
     assert "\nhint: " in str(caught.value)
@@ -108,4 +108,20 @@ def test_admin_address_that_cannot_be_asked(tmp_path: Path, text: str, error: st
 def test_missing_named_file_is_told(tmp_path: Path) -> None:
     """A file that was named and is not there is an error, also for the commands that only ask."""
     with pytest.raises(AdminError, match="cannot be read: No such file or directory"):
-        admin_address(tmp_path / "missing.yaml")
+        admin_side(tmp_path / "missing.yaml", None)
+
+
+def test_token_file_is_found_from_the_file_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative name starts at the folder of the configuration, wherever the command runs; --admin changes nothing."""
+    file = written(tmp_path / "etc/towline.yaml", "admin_token_file: admin.token")
+    monkeypatch.chdir(file.parent)
+    for address in (None, ("127.0.0.1", 4000)):
+        side = admin_side(Path("towline.yaml"), address)
+        assert side == AdminSide(address or DEFAULT_ADMIN, tmp_path / "etc/admin.token")
+
+
+@pytest.mark.parametrize("text", ["admin: [", "admin: null", "admin: nonsense"])
+def test_admin_option_needs_no_file(tmp_path: Path, text: str) -> None:
+    """Who names the address is not held up by a file that is broken, or that has no address."""
+    address = ("127.0.0.1", 4000)
+    assert admin_side(written(tmp_path / "towline.yaml", text), address) == AdminSide(address)

@@ -61,7 +61,7 @@ def test_help_lists_the_commands() -> None:
     result = invoke("--help")
     assert result.exit_code == 0
     lines = [line.split() for line in result.output.partition("Commands:")[2].splitlines() if line]
-    assert [line[0] for line in lines] == ["check", "explain", "reload", "run", "status"]
+    assert [line[0] for line in lines] == ["check", "drain", "explain", "reload", "resume", "run", "status"]
     assert all(line[-1].endswith(".") and not line[-1].endswith("...") for line in lines)
 
 
@@ -74,6 +74,8 @@ def test_help_lists_the_commands() -> None:
         ("explain",),
         ("explain", "127.1"),
         ("explain", "docker.io/library/nginx"),
+        ("drain",),
+        ("resume",),
         ("status", "--admin", "3129"),
     ],
 )

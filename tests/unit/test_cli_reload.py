@@ -163,7 +163,7 @@ async def test_no_reload_in_time(admin: str, running: FakeReloads, monkeypatch: 
 
 async def test_another_version_is_told(running: FakeReloads, admin: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer without what a reload needs is not acted upon."""
-    monkeypatch.setattr(command, "ask", lambda _address, _path: {"version": "0.0.1"})
+    monkeypatch.setattr(command, "ask", lambda _side, _path: {"version": "0.0.1"})
     result = await reload(admin)
     assert (result.exit_code, "is not a Towline" in result.stderr) == (1, True)
     assert running.shown.reload.count == 0

@@ -40,6 +40,8 @@ def test_no_file_is_the_default_of_every_key() -> None:
         path=None,
         listen=DEFAULT_LISTEN,
         admin=DEFAULT_ADMIN,
+        admin_hosts=frozenset(),
+        admin_token_file=None,
         routes=(RouteSpec("direct", origin="default"), VPN),
         registries=(),
         policy=TargetPolicy(),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from towline.config import Config, parse
-from towline.config.changes import SETTINGS, compare
+from towline.config.changes import AT_START, SETTINGS, compare
 from towline.config.keys import FileKeys
 
 BEFORE = """
@@ -25,7 +25,7 @@ def test_nothing_differs_from_itself() -> None:
     """Every route is kept, and nothing else is told."""
     changes = compare(parsed(BEFORE), parsed(BEFORE))
     assert changes.kept == ("direct", "vpn", "office")
-    assert (changes.added, changes.left, changes.forgotten, changes.settings, changes.admin) == ((), (), (), (), False)
+    assert (changes.added, changes.left, changes.forgotten, changes.settings, changes.restart) == ((), (), (), (), ())
 
 
 def test_routes_by_name() -> None:
@@ -80,15 +80,19 @@ def test_password_is_part_of_a_route() -> None:
 def test_sections_are_told(text: str, section: str) -> None:
     """A section that differs is named, alone."""
     changes = compare(parsed("{}"), parsed(text))
-    assert (changes.settings, changes.admin) == ((section,), False)
+    assert (changes.settings, changes.restart) == ((section,), ())
 
 
 def test_no_section_is_forgotten() -> None:
-    """Whatever the file can say is compared: as routes, as a section, or as the admin address."""
-    assert {*SETTINGS, "routes", "admin"} == set(FileKeys.model_fields)
+    """Whatever the file can say is compared: as routes, as a section, or as what is taken at the start."""
+    assert {*SETTINGS, *AT_START, "routes"} == set(FileKeys.model_fields)
 
 
-def test_admin_address_is_told_apart() -> None:
-    """It is no setting that a reload applies."""
-    changes = compare(parsed("{}"), parsed("admin: null"))
-    assert (changes.settings, changes.admin) == ((), True)
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [("admin: null", "admin"), ("admin_hosts: [towline]", "admin_hosts"), ("admin_token_file: t", "admin_token_file")],
+)
+def test_what_waits_for_a_restart_is_told_apart(text: str, key: str) -> None:
+    """The admin side is no setting that a reload applies."""
+    changes = compare(parsed("{}"), parsed(text))
+    assert (changes.settings, changes.restart) == ((), (key,))

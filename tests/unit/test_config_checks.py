@@ -50,6 +50,8 @@ def test_keys_that_fit(text: str) -> None:
         ('listen: ["[::1]:1", "[0::1]:1"]', "listen[1]: another entry listens there already"),
         ('access: {clients: [10.0.0.1]}\nlisten: ["127.0.0.1:1", "0.0.0.0:1"]', "t:2: listen[1]: another entry"),
         ('admin: "127.0.0.1:3128"', "t:1: admin: the proxy listens there already"),
+        ('admin: "127.0.0.1:8443"', "t:1: admin: policy.ports lets clients ask for this port"),
+        ('admin: "127.0.0.1:1"\npolicy: {ports: [443, 1]}', "t:1: admin: policy.ports lets clients ask for this port"),
         ('admin: "0.0.0.0:3128"', "admin: the proxy listens there already"),
         ('admin: "[::]:3128"', "admin: the proxy listens there already"),
         ('listen: ["0.0.0.0:3128"]', "t:1: listen[0]: listens beyond this machine, but access.clients"),

@@ -17,6 +17,9 @@ from towline.types import NameServer, RouteKind
         (values.listen_address, "[::1]:3128", ("::1", 3128)),
         (values.listen_address, "[0:0:0:0:0:0:0:1]:65535", ("::1", 65535)),
         (values.listen_address, "0.0.0.0:1", ("0.0.0.0", 1)),
+        (values.host, "Towline.Example.", "towline.example"),
+        (values.host, "[0::1]", "::1"),
+        (values.host, "10.0.0.5", "10.0.0.5"),
         (values.proxy, "http://proxy.corp.example:3128", Proxy(RouteKind.HTTP, ("proxy.corp.example", 3128))),
         (values.proxy, "HTTPS://Proxy.Corp.Example:443/", Proxy(RouteKind.HTTPS, ("proxy.corp.example", 443))),
         (values.proxy, "socks5://[fd00::7]:1080", Proxy(RouteKind.SOCKS5, ("fd00::7", 1080))),
@@ -71,6 +74,9 @@ def test_text_becomes_a_value(parse: Callable[[str], object], text: str, value: 
         (values.name_server, "https://dns.example/dns-query{?dns}", "expected system, udp://"),
         (values.name_server, "https://me:secret@dns.example/q", "expected system, udp://"),
         (values.name_server, "", "expected system, udp://"),
+        (values.host, "towline:3129", "without a port"),
+        (values.host, "::1", "for example towline or [::1]"),
+        (values.host, "*.corp.example", "expected a host name"),
         (values.proxy, "proxy.corp.example:3128", "SCHEME://HOST:PORT"),
         (values.proxy, "ftp://proxy.corp.example:21", "http, https, socks5, socks5h"),
         (values.proxy, "direct://proxy.corp.example:21", "http, https, socks5, socks5h"),
@@ -127,7 +133,7 @@ def test_bad_text_is_explained_without_repeating_it(parse: Callable[[str], objec
         ("usrname", ["username", "proxy"], "did you mean username?"),
         ("zzz", ["username", "proxy"], "known: proxy, username"),
         ("zzz", [], ""),
-        ("zzz", [f"a{n}" for n in range(13)], ""),
+        ("zzz", [f"a{n}" for n in range(17)], ""),
     ],
 )
 def test_nearest_names_the_word_that_was_meant(word: str, known: list[str], hint: str) -> None:

@@ -204,6 +204,29 @@ def test_upload_is_waited_for(world: World) -> None:
     assert relay.released == []
 
 
+def test_drained_route_until_it_is_resumed(world: World) -> None:
+    """Idle tunnels and late winners go as after a reload; what is open when the route is resumed may stay."""
+    idle, working, begun = world.tunnel("vpn"), world.tunnel("vpn"), world.race()
+    world.leaving.drain("vpn")
+    world.loop.sleep(1.0)
+    late, working.last_in = world.win(begun, "vpn"), world.loop.now
+    world.loop.sleep(1.5)
+    assert (world.after(idle), working.released, late.released) == ([AFTER_RELOAD], [], [])
+    world.leaving.resume("vpn")
+    world.loop.sleep(60)
+    assert (working.released, late.released, world.loop.pending) == ([], [], [])
+
+
+def test_resume_does_not_take_back_a_reload(world: World) -> None:
+    """What was opened over the route as it no longer is goes all the same."""
+    relay = world.tunnel("vpn")
+    world.leaving.routes(["vpn"])
+    world.leaving.drain("vpn")
+    world.leaving.resume("vpn")
+    world.loop.sleep(AFTER_RELOAD)
+    assert world.after(relay) == [AFTER_RELOAD]
+
+
 def test_all_at_a_stop(world: World) -> None:
     """Every route's tunnels go after five seconds of silence, also one that is opened after."""
     idle, working = world.tunnel("direct"), world.tunnel("vpn")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -13,7 +14,7 @@ from towline.core.estimate import OLD
 from towline.core.health import Health
 from towline.core.learned import Learned
 from towline.core.policy import FailoverPolicy, TargetPolicy
-from towline.core.rank import MAX_ATTEMPT_DELAY, MAX_PATIENCE, MIN_ATTEMPT_DELAY, MIN_PATIENCE, rank
+from towline.core.rank import MAX_ATTEMPT_DELAY, MAX_PATIENCE, MIN_ATTEMPT_DELAY, MIN_PATIENCE, rank, without
 from towline.types import UNLISTED, Classification, Ranking, Role, RouteKind, RouteSpec, Target
 
 TARGET = Target("registry.test", 443)
@@ -225,3 +226,12 @@ def test_patience(answer: float | None, expected: float) -> None:
     health.answered(answer, now=NOW)
     ranking = ranked(DIRECT, health={"direct": health}, failover=FailoverPolicy(patience=1.2))
     assert ranking.candidates[0].patience == expected
+
+
+def test_routes_that_are_left_out_afterwards() -> None:
+    """They are excluded for this reason, beside those that were; a route that it does not have is no matter."""
+    before = ranked(DIRECT, VPN, replace(OFFICE, disabled=True))
+    after = without(before, {"vpn", "office", "other"}, "drained")
+    assert [candidate.route for candidate in after.candidates] == ["direct"]
+    assert after.excluded == (("office", "disabled in the configuration"), ("vpn", "drained"))
+    assert without(before, (), "drained") == before

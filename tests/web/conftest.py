@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.web.fakes import FakeRunning
+from tests.web.fakes import TOKEN, FakeRunning
 
 from towline.admin.serve import AdminServer
 
@@ -18,7 +18,8 @@ def running() -> FakeRunning:
 
 @pytest.fixture
 async def server(running: FakeRunning) -> AsyncIterator[AdminServer]:
-    """An AdminServer on a free port."""
-    server = AdminServer.start(running, ("127.0.0.1", 0))
+    """An AdminServer on a free port, which is named `towline` too."""
+    hosts = frozenset({"towline"})
+    server = AdminServer.start(running, ("127.0.0.1", 0), hosts=hosts, obtain_token=lambda: TOKEN)
     yield server
     await server.stop()

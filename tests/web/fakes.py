@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from towline.types import Target
-from towline.views import ReloadView, RouteRegistryView, RouteView, Snapshot, Totals, TunnelView
+from towline.types import Secret, Target
+from towline.views import ReloadView, RouteRegistryView, RouteView, Snapshot, SteeredView, Totals, TunnelView
+
+TOKEN = Secret("0123456789abcdefABCDEF-._~+/0123")
 
 SNAPSHOT = Snapshot(
     version="1.2.3",
@@ -115,9 +117,25 @@ class FakeRunning:
     """Shows the snapshot it holds, and explains every host with EXPLAINED under the target asked for."""
 
     shown: Snapshot = SNAPSHOT
+    drained: list[str] = field(default_factory=list)
+    """Routes that were drained and not resumed."""
 
     def snapshot(self) -> Snapshot:
         return self.shown
 
     def explain(self, host: str, port: int) -> dict[str, object]:
         return EXPLAINED | {"target": Target(host, port).authority}
+
+    def drain_route(self, name: str) -> SteeredView | None:
+        self.drained.append(name)
+        return self._steered(name)
+
+    def resume_route(self, name: str) -> SteeredView | None:
+        self.drained.remove(name)
+        return self._steered(name)
+
+    def _steered(self, name: str) -> SteeredView | None:
+        routes = tuple(replace(route, draining=route.name in self.drained) for route in self.shown.routes)
+        self.shown = replace(self.shown, routes=routes)
+        in_use = tuple(route.name for route in routes if not route.draining)
+        return next((SteeredView(route, in_use) for route in routes if route.name == name), None)

@@ -2,45 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, replace
 
 import pytest
 from tests.web.fakes import EXPLAINED, SNAPSHOT, FakeRunning
+from tests.web.http import ask, raw
 
-from towline.admin.app import is_own_host
 from towline.admin.serve import AdminServer
-from towline.types import Address
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-async def raw(address: Address, request: bytes) -> Answer:
-    """Send `request` as it is and read the answer to its end."""
-    async with asyncio.timeout(5):
-        reader, writer = await asyncio.open_connection(*address)
-        writer.write(request)
-        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-        writer.close()
-        await writer.wait_closed()
-    first, *fields = head.decode().split("\r\n")
-    headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
-    return Answer(int(first.split()[1]), headers, body.decode())
-
-
-async def ask(server: AdminServer, path: str, *, method: str = "GET", host: str | None = None) -> Answer:
-    """A request with this path, and with the Host of the server itself where none is given."""
-    host = host or f"127.0.0.1:{server.address[1]}"
-    return await raw(server.address, f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
 
 
 async def test_livez_answers(server: AdminServer) -> None:
@@ -123,23 +91,10 @@ async def test_every_answer_is_hardened(server: AdminServer, path: str) -> None:
     assert headers["cache-control"] == "no-store"
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["content-security-policy"].startswith("default-src 'none'")
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert headers["referrer-policy"] == "no-referrer"
     assert not {name for name in headers if name.startswith("access-control-")}
     assert not {"server", "etag"} & headers.keys()
-
-
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1:1", "127.0.0.1.:{port}", "a,b"])
-@pytest.mark.parametrize("path", ["/", "/livez", "/api/v1/status", "/nothing"])
-async def test_foreign_host_is_refused(server: AdminServer, host: str, path: str) -> None:
-    """A page whose name was rebound to this address gets nothing, wherever it asks."""
-    answer = await ask(server, path, host=host.format(port=server.address[1]))
-    assert answer.status in {400, 403}
-    assert "1.2.3" not in answer.body
-
-
-async def test_missing_host_is_refused(server: AdminServer) -> None:
-    """HTTP/1.0 without Host is no way around the check."""
-    answer = await raw(server.address, b"GET /api/v1/status HTTP/1.0\r\n\r\n")
-    assert (answer.status, answer.json) == (403, {"error": "the Host header does not name this admin address"})
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
@@ -190,28 +145,3 @@ async def test_long_body_is_refused(server: AdminServer) -> None:
     host = f"127.0.0.1:{server.address[1]}"
     answer = await raw(server.address, f"GET /livez HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4096\r\n\r\n".encode())
     assert answer.status == 400
-
-
-@pytest.mark.parametrize(
-    ("header", "bound", "own"),
-    [
-        ("127.0.0.1:3129", ("127.0.0.1", 3129), True),
-        ("127.0.0.2:3129", ("127.0.0.1", 3129), True),
-        ("LOCALHOST:3129", ("127.0.0.1", 3129), True),
-        ("[::1]:3129", ("127.0.0.1", 3129), True),
-        ("localhost", ("127.0.0.1", 80), True),
-        ("localhost", ("127.0.0.1", 3129), False),
-        ("10.0.0.5:3129", ("127.0.0.1", 3129), False),
-        ("10.0.0.5:3129", ("10.0.0.5", 3129), True),
-        ("10.0.0.5:3129", ("0.0.0.0", 3129), True),
-        ("[2001:db8::5]:3129", ("::", 3129), True),
-        ("rebound.example:3129", ("0.0.0.0", 3129), False),
-        ("localhost.evil.example:3129", ("127.0.0.1", 3129), False),
-        ("", ("127.0.0.1", 3129), False),
-        ("127.0.0.1:3129:3129", ("127.0.0.1", 3129), False),
-        ("user@127.0.0.1:3129", ("127.0.0.1", 3129), False),
-    ],
-)
-def test_own_host(header: str, bound: Address, own: bool) -> None:
-    """Loopback and the bound host with the bound port are ours; a name never is, but localhost and the bound one."""
-    assert is_own_host(header, bound) is own

@@ -3,12 +3,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from dataclasses import replace
 
 import pytest
-from tests.web.fakes import FakeRunning
+from tests.web.fakes import SNAPSHOT, TOKEN, FakeRunning
+from tests.web.http import ask
 
-from towline.admin.serve import AdminServer
+from towline.admin import answers
+from towline.admin.serve import MAX_CONNECTIONS, AdminServer
 from towline.errors import AdminError
+from towline.types import Secret
 
 
 async def test_port_in_use_is_told(server: AdminServer, running: FakeRunning) -> None:
@@ -63,3 +67,74 @@ async def test_serves_beside_eager_tasks(running: FakeRunning) -> None:
         writer.close()
         await writer.wait_closed()
     await server.stop()
+
+
+async def test_token_is_obtained_once_the_address_is_ours(server: AdminServer, running: FakeRunning) -> None:
+    """A second Towline on the port leaves the token file of the first alone."""
+    obtained = []
+
+    def obtain() -> Secret:
+        obtained.append(1)
+        return TOKEN
+
+    with pytest.raises(AdminError, match="is in use"):
+        AdminServer.start(running, server.address, obtain_token=obtain)
+    assert obtained == []
+
+
+async def test_token_that_cannot_be_had_frees_the_port(running: FakeRunning) -> None:
+    """The operator's file is wrong: nothing listens, and the reason is told."""
+
+    def obtain() -> Secret:
+        raise AdminError("open to other users")
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = free.getsockname()
+    with pytest.raises(AdminError, match="open to other users"):
+        AdminServer.start(running, address, obtain_token=obtain)
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(address, timeout=5):
+        pass
+
+
+async def test_connections_are_bounded(server: AdminServer) -> None:
+    """One more than fits is closed unheard; when one has gone there is room again."""
+    async with asyncio.timeout(10), contextlib.AsyncExitStack() as stack:
+        writers = []
+        for _ in range(MAX_CONNECTIONS):
+            _, writer = await asyncio.open_connection(*server.address)
+            stack.callback(writer.close)
+            writers.append(writer)
+        reader, surplus = await asyncio.open_connection(*server.address)
+        stack.callback(surplus.close)
+        assert await reader.read() == b""
+        writers[0].close()
+        await writers[0].wait_closed()
+        while True:  # until the server has seen it
+            with contextlib.suppress(IndexError, ConnectionResetError):  # closed unheard
+                assert (await ask(server, "/livez")).status == 200
+                break
+
+
+async def test_client_that_does_not_read_is_let_go(
+    server: AdminServer, running: FakeRunning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer beyond what the kernel holds, and nobody takes it: the connection is closed, not kept."""
+    monkeypatch.setattr(answers, "ANSWER_TIMEOUT", 0.2)
+    running.shown = replace(SNAPSHOT, tunnels=SNAPSHOT.tunnels * 20_000)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(server.address)
+        client.sendall(f"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1:{server.address[1]}\r\n\r\n".encode())
+        open_ones = server._server._connections
+        async with asyncio.timeout(5):
+            while not open_ones:  # noqa: ASYNC110 - nothing announces it
+                await asyncio.sleep(0.01)
+            while open_ones:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
+async def test_client_that_reads_slowly_gets_it_all(server: AdminServer, running: FakeRunning) -> None:
+    """The bound is for those who stand still: a large answer arrives whole."""
+    running.shown = replace(SNAPSHOT, tunnels=SNAPSHOT.tunnels * 20_000)
+    answer = await ask(server, "/api/v1/status")
+    assert len(answer.json["tunnels"]) == 40_000

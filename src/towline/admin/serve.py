@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Self
+from collections.abc import Callable
+from typing import Any, Self, override
 
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 
-from towline.admin.app import Running, application
+from towline.admin.access import Access
+from towline.admin.app import application
+from towline.admin.running import Running
 from towline.errors import AdminError
-from towline.types import Address, Target
+from towline.types import Address, Secret, Target
 
+MAX_CONNECTIONS = 32  # at once: a person, a scraper and two health checks, with room; system/descriptors.py has as many
 MAX_HEAD = 8192  # bytes of a request's head: a browser's, with room
 MAX_BODY = 1024  # bytes of a request's body: none is wanted, one that comes is dropped
 HEAD_TIMEOUT = 10.0  # seconds for a request's head, so that a silent connection does not hold its descriptor
@@ -26,12 +31,26 @@ class AdminServer:
         """Where it listens: the configured host, and the real port where 0 was asked for."""
 
     @classmethod
-    def start(cls, running: Running, address: Address) -> Self:
-        """Listen on `address` and serve on the running loop. Raises AdminError where it cannot be bound."""
+    def start(
+        cls,
+        running: Running,
+        address: Address,
+        *,
+        hosts: frozenset[str] = frozenset(),
+        obtain_token: Callable[[], Secret | None] = lambda: None,
+    ) -> Self:
+        """Listen on `address` and serve on the running loop. access.py says what `hosts` and the token are for.
+
+        The token is obtained once the address is ours: another Towline that has it keeps its own. Raises AdminError.
+        """
         sock = _listen(address)
-        bound = (address[0], sock.getsockname()[1])
-        server = HTTPServer(
-            application(running, bound),
+        try:
+            access = Access((address[0], sock.getsockname()[1]), hosts, obtain_token())
+        except BaseException:
+            sock.close()
+            raise
+        server = _Server(
+            application(running, access),
             no_keep_alive=True,  # one request, one connection: the descriptors belong to the tunnels
             max_header_size=MAX_HEAD,
             max_body_size=MAX_BODY,
@@ -39,12 +58,23 @@ class AdminServer:
             body_timeout=HEAD_TIMEOUT,
         )
         server.add_socket(sock)
-        return cls(server, bound)
+        return cls(server, access.address)
 
     async def stop(self) -> None:
         """Stop listening and close what is open."""
         self._server.stop()
         await self._server.close_all_connections()
+
+
+class _Server(HTTPServer):
+    """tornado's, with a bound on the connections that are open at once: one more is closed unheard."""
+
+    @override
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        if len(self._connections) < MAX_CONNECTIONS:
+            super().handle_stream(stream, address)
+        else:
+            stream.close()
 
 
 def _listen(address: Address) -> socket.socket:

@@ -7,6 +7,8 @@ import os
 import socket
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -14,12 +16,14 @@ from towline.admin.log import configure, use_logging
 from towline.admin.serve import AdminServer
 from towline.cli.configuration import load
 from towline.config import DEFAULT_LISTEN, Config
+from towline.errors import AdminError
 from towline.proxy.addon import TowlineAddon
 from towline.proxy.master import LeanMaster
 from towline.service import Service
+from towline.system import admin_token
 from towline.system.descriptors import capacity_within, raise_limit
 from towline.system.systemd import Supervisor
-from towline.types import Address, Target
+from towline.types import Address, Secret, Target
 
 log = structlog.get_logger("towline")
 
@@ -37,7 +41,8 @@ async def serve(config: Config, passed: Mapping[Address, socket.socket], *, load
         service = _service(config)
         stack.callback(service.close)
         if config.admin is not None:
-            admin = AdminServer.start(service, config.admin)
+            token = partial(_admin_token, config.admin_token_file, config.admin[1], stack)
+            admin = AdminServer.start(service, config.admin, hosts=config.admin_hosts, obtain_token=token)
             stack.push_async_callback(admin.stop)
         supervisor = Supervisor.of(os.environ)
         descriptors = {address: sock.fileno() for address, sock in passed.items()}
@@ -53,6 +58,20 @@ async def serve(config: Config, passed: Mapping[Address, socket.socket], *, load
                 supervisor.ready()
 
         await master.serve(reload)
+
+
+def _admin_token(file: Path | None, port: int, stack: contextlib.AsyncExitStack) -> Secret | None:
+    """The operator's token or one that is made here, until the stack unwinds. Raises AdminError for the operator's.
+
+    Where none can be made, the proxy runs all the same: a place for a token is not what pulls need.
+    """
+    if file is not None:
+        return admin_token.kept(file)
+    try:
+        return stack.enter_context(admin_token.made(admin_token.place(port)))
+    except AdminError as error:
+        log.warning("no_admin_token", why=str(error), hint="the admin side only shows; `admin_token_file` names a file")
+        return None
 
 
 def _listening_on(passed: Collection[Address], config: Config) -> Config:

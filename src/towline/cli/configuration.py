@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,15 +114,35 @@ def load_and_log(path: Path | None, *, own: Sequence[Address] = ()) -> Config:
     return config
 
 
-def admin_address(path: Path | None) -> Address:
-    """Where the running Towline is asked, as the configuration has it. Raises AdminError.
+@dataclass(frozen=True, slots=True)
+class AdminSide:
+    """Where the running Towline is asked, and the file with its token where the operator chose one."""
 
-    The file's `admin` key alone is read: other keys may name secrets that this user cannot read, or may have been
-    broken since the start.
+    address: Address
+    token_file: Path | None = None
+
+
+def admin_side(path: Path | None, address: Address | None) -> AdminSide:
+    """Where to ask: at `address` where it is given, else where the configuration has it. Raises AdminError.
+
+    The file's `admin` and `admin_token_file` alone are read: other keys may name secrets that this user cannot read, or
+    may have been broken since the start.
     """
     file = find(path, os.environ)
-    if file is None:
-        return DEFAULT_ADMIN
+    try:
+        document = {} if file is None else _mapping(file)
+    except AdminError:
+        if address is None:
+            raise
+        document = {}  # what is asked for stands on the command line
+    token_file = document.get("admin_token_file")
+    return AdminSide(
+        address or _address(document, file),
+        None if file is None or token_file is None else file.absolute().parent / str(token_file),
+    )
+
+
+def _mapping(file: Path) -> dict[str, Any]:
     import yaml
 
     try:
@@ -130,7 +151,11 @@ def admin_address(path: Path | None) -> Address:
         raise AdminError(f"{file} cannot be read: {error.strerror}\n{_HINT}") from error
     except yaml.YAMLError as error:
         raise AdminError(f"{file} is not YAML: run `towline check`\n{_HINT}") from error
-    if not isinstance(document, dict) or "admin" not in document:
+    return document if isinstance(document, dict) else {}
+
+
+def _address(document: Mapping[str, Any], file: Path | None) -> Address:
+    if "admin" not in document:
         return DEFAULT_ADMIN
     if document["admin"] is None:
         raise AdminError(f"the admin side is off (`admin: null` in {file})\nhint: give `admin` an address and restart")

@@ -12,7 +12,7 @@ import click
 
 from towline.admin.text import escape
 from towline.cli.ask import ask, reading
-from towline.cli.configuration import admin_address, asking_options
+from towline.cli.configuration import admin_side, asking_options
 from towline.types import Address, Target, TargetError
 
 HTTPS = 443  # the port of a registry that was asked about without one
@@ -31,12 +31,12 @@ def _parse_target(_ctx: click.Context, _param: click.Parameter, text: str) -> Ta
 @asking_options
 def explain(target: Target, path: Path | None, admin: Address | None, *, as_json: bool) -> None:
     """Say which route a host would get, and why. Asks the running Towline; the port is 443 where none is given."""
-    address = admin or admin_address(path)
-    answer = ask(address, f"/api/v1/explain?{urlencode({'host': target.authority})}")
+    side = admin_side(path, admin)
+    answer = ask(side, f"/api/v1/explain?{urlencode({'host': target.authority})}")
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
-    with reading(address):
+    with reading(side.address):
         lines = [escape(line, MAX_LINE) for line in _lines(answer)]
     click.echo("\n".join(lines))
 

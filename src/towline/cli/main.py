@@ -1,4 +1,4 @@
-"""The command line: `towline run | check | reload | status | explain`.
+"""The command line: `towline run | check | reload | status | explain | drain | resume`.
 
 Data goes to stdout; the log, errors and their `hint:` lines go to stderr. Exit codes, for scripts and for systemd:
 
@@ -19,6 +19,7 @@ import click
 
 from towline import __version__
 from towline.cli.check import check
+from towline.cli.drain import drain, resume
 from towline.cli.explain import explain
 from towline.cli.reload import reload
 from towline.cli.run import run
@@ -50,5 +51,5 @@ def main(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for command in (run, check, reload, status, explain):
+for command in (run, check, reload, status, explain, drain, resume):
     main.add_command(command)

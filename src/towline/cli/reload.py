@@ -13,7 +13,7 @@ import click
 
 from towline.admin.text import escape
 from towline.cli.ask import ask, reading
-from towline.cli.configuration import admin_address, admin_option, config_option
+from towline.cli.configuration import AdminSide, admin_option, admin_side, config_option
 from towline.cli.status import parse_reload
 from towline.errors import AdminError
 from towline.types import Address, Target
@@ -33,12 +33,12 @@ def reload(ctx: click.Context, path: Path | None, admin: Address | None) -> None
     Nothing changes where the configuration has problems; they are printed then (exit code 78). Open tunnels of routes
     that stay are not touched.
     """
-    address = admin or admin_address(path)
-    answer = ask(address, "/api/v1/status")
-    with reading(address):
+    side = admin_side(path, admin)
+    answer = ask(side, "/api/v1/status")
+    with reading(side.address):
         pid, count = int(answer["pid"]), parse_reload(answer["reload"]).count
-    _ask_process(pid, address)
-    done = _await_reload(address, count)
+    _ask_process(pid, side.address)
+    done = _await_reload(side, count)
     if not done.ok:
         for problem in done.problems:
             click.echo("\n".join(map(escape, problem.split("\n"))), err=True)
@@ -73,13 +73,13 @@ def _listeners(pid: int) -> list[Any]:
     return [connection for connection in found if connection.status == psutil.CONN_LISTEN]
 
 
-def _await_reload(address: Address, before: int) -> ReloadView:
+def _await_reload(side: AdminSide, before: int) -> ReloadView:
     """The first reload after the `before`th. Raises AdminError where there is none in TIMEOUT seconds."""
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         time.sleep(POLL)
-        answer = ask(address, "/api/v1/status")
-        with reading(address):
+        answer = ask(side, "/api/v1/status")
+        with reading(side.address):
             done = parse_reload(answer["reload"])
         if done.count > before:
             return done

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from towline.cli.ask import ask, reading
-from towline.cli.configuration import admin_address, asking_options
+from towline.cli.configuration import admin_side, asking_options
 from towline.cli.status_text import status_text
 from towline.types import Address
 from towline.views import ReloadView, RouteRegistryView, RouteView, Snapshot, Totals, TunnelView
@@ -21,12 +21,12 @@ from towline.views import ReloadView, RouteRegistryView, RouteView, Snapshot, To
 @asking_options
 def status(path: Path | None, admin: Address | None, *, as_json: bool) -> None:
     """Show routes, tunnels and totals. Asks the running Towline."""
-    address = admin or admin_address(path)
-    answer = ask(address, "/api/v1/status")
+    side = admin_side(path, admin)
+    answer = ask(side, "/api/v1/status")
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
-    with reading(address):
+    with reading(side.address):
         snapshot = parse_snapshot(answer)
     click.echo(status_text(snapshot))
 

@@ -41,6 +41,10 @@ class Config:
     """Where the proxy listens: IP addresses in canonical form."""
     admin: Address | None
     """Where the admin side listens; None is off."""
+    admin_hosts: frozenset[str]
+    """Further names that a request to the admin side may have in Host."""
+    admin_token_file: Path | None
+    """The operator's token for the admin side; None is one that Towline makes."""
     routes: tuple[RouteSpec, ...]
     """Every route in the file's order, the disabled ones too."""
     registries: tuple[RegistrySpec, ...]
@@ -86,6 +90,8 @@ def parse(text: str, *, place: str, base: Path, environ: Mapping[str, str], disc
         path=place,
         listen=keys.listen,
         admin=keys.admin,
+        admin_hosts=frozenset(keys.admin_hosts),
+        admin_token_file=None if keys.admin_token_file is None else base / keys.admin_token_file,
         routes=_with_direct(routes, keys),
         registries=tuple(RegistrySpec(name, **dict(entry)) for name, entry in (keys.registries or {}).items()),
         policy=TargetPolicy(**dict(keys.policy)),

@@ -14,6 +14,8 @@ from towline.types import RouteSpec
 
 SETTINGS = ("listen", "registries", "policy", "access", "failover", "stall", "limits", "log")
 """The sections beside `routes` that a reload applies."""
+AT_START = ("admin", "admin_hosts", "admin_token_file")
+"""What is taken at the start, and a reload leaves as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,8 @@ class Changes:
     """Removed, or another way out under the name: what was learned of it no longer holds."""
     settings: tuple[str, ...]
     """Sections beside `routes` that differ."""
-    admin: bool
-    """The admin address differs, which a reload does not move."""
+    restart: tuple[str, ...]
+    """Keys that differ and wait for a restart."""
 
     @property
     def left(self) -> tuple[str, ...]:
@@ -48,7 +50,7 @@ def compare(before: Config, after: Config) -> Changes:
         kept=tuple(name for name in both if old[name] == new[name]),
         forgotten=tuple(name for name in old if name not in new or _way_out(old[name]) != _way_out(new[name])),
         settings=tuple(key for key in SETTINGS if getattr(before, key) != getattr(after, key)),
-        admin=before.admin != after.admin,
+        restart=tuple(key for key in AT_START if getattr(before, key) != getattr(after, key)),
     )
 
 

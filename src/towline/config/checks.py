@@ -58,6 +58,11 @@ def _listeners(keys: FileKeys, document: Document) -> Iterator[Problem]:
         taken.append(address)
     if keys.admin is not None and any(_collide(keys.admin, other) for other in taken):
         yield document.problem(("admin",), "the proxy listens there already", "give admin a port of its own")
+    if keys.admin is not None and keys.admin[1] in keys.policy.ports:
+        # A proxy behind us that resolves names may find one for this machine: no name may be asked for with this port.
+        yield document.problem(
+            ("admin",), "policy.ports lets clients ask for this port", "give admin a port of its own"
+        )
 
 
 def _collide(one: Address, other: Address) -> bool:

@@ -63,6 +63,7 @@ _LIST = Field(strict=False)
 _NOT_EMPTY = AfterValidator(_not_empty)
 
 type _Listen = Annotated[Address, _text(values.listen_address)]
+type _Host = Annotated[str, _text(values.host)]
 type _Network = Annotated[IPNetwork, _text(values.network)]
 type _Pattern = Annotated[str, _text(values.host_pattern)]
 type _Patterns = Annotated[tuple[_Pattern, ...], _LIST]
@@ -176,6 +177,8 @@ class FileKeys(Section):
 
     listen: Annotated[tuple[_Listen, ...], _LIST, _NOT_EMPTY] = DEFAULT_LISTEN
     admin: _Listen | None = DEFAULT_ADMIN
+    admin_hosts: Annotated[tuple[_Host, ...], _LIST] = ()
+    admin_token_file: _Text | None = None
     routes: dict[Annotated[str, AfterValidator(values.name)], RouteKeys] | None = None
     """None: `direct` and what the machine offers."""
     registries: dict[Annotated[str, AfterValidator(values.registry_name)], RegistryKeys] | None = None

@@ -21,7 +21,7 @@ MAX_SOCKS = 255  # octets of the user name and of the password (RFC 1929 section
 SYSTEM = "system"
 DNS_PORT = 53
 HTTPS_PORT = 443
-_FEW = 12  # names that a hint lists: more than a line of them helps nobody
+_FEW = 16  # names that a hint lists: more than some lines of them helps nobody
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _PATH = re.compile(r"[A-Za-z0-9._~%!$&'()*+,;=:@/-]+")  # RFC 3986 3.3
 _SCHEMES = tuple(kind.value for kind in RouteKind if kind is not RouteKind.DIRECT)
@@ -58,6 +58,14 @@ def listen_address(text: str) -> Address:
         # A name may resolve to several addresses, and to others tomorrow; the guard has to know its own listeners.
         raise Invalid("expected an IP address and not a name", "localhost is 127.0.0.1:PORT and [::1]:PORT")
     return target.host, target.port
+
+
+def host(text: str) -> str:
+    """A host name or an IP address as a Host header has it, in canonical form and without a port."""
+    try:
+        return Target.parse(f"{text}:80").host
+    except TargetError:
+        raise Invalid("expected a host name or an IP address, without a port", "for example towline or [::1]") from None
 
 
 def proxy(text: str) -> Proxy:

@@ -8,7 +8,8 @@ tried. What is left out, and why, is told as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from towline.core.borrow import known
 from towline.core.circuit import Circuit
@@ -60,6 +61,13 @@ def rank(
     ranked.sort(key=_place)  # stable: equal routes keep the configured order
     excluded = tuple((route, reason) for route, reason in reasons.items() if reason is not None)
     return Ranking(target, classification, tuple(ranked), excluded)
+
+
+def without(ranking: Ranking, routes: Collection[str], why: str) -> Ranking:
+    """The ranking with `routes` left out for this reason."""
+    kept = tuple(candidate for candidate in ranking.candidates if candidate.route not in routes)
+    left_out = tuple((candidate.route, why) for candidate in ranking.candidates if candidate.route in routes)
+    return replace(ranking, candidates=kept, excluded=(*ranking.excluded, *left_out))
 
 
 def _place(candidate: Candidate) -> tuple[bool, float]:

@@ -24,6 +24,7 @@ from tests.bench.policy.bench import Result, Task, measure_all
 from tests.bench.policy.report import Figures, as_json, over_all, table
 from tests.bench.policy.scenarios import SCENARIOS
 from tests.bench.policy.trace import TraceError, dump, read
+from tests.bench.policy.verdict import verdict
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for result in measure_all(tasks):
         results.append(result)
         if not options.json:
-            print(table(_title(result), result.rows, result.oracle_failed), end="\n\n", flush=True)
+            print(table(_title(result), result.rows, result.fixed, result.oracle_failed), end="\n\n", flush=True)
             if options.worst:
                 print(result.worst, end="\n\n")
     _print_all(results, as_text=not options.json)
@@ -92,13 +93,16 @@ def _print_all(results: Sequence[Result], *, as_text: bool) -> None:
         "changing scenarios": [result for result in results if result.changing is True],
         "all": list(results),
     }
-    summed = {name: _over_all(group) for name, group in groups.items() if group}
-    if as_text:
-        for name, rows in summed.items():
-            print(table(name, rows, sum(result.oracle_failed for result in groups[name])), end="\n\n")
+    groups = {name: group for name, group in groups.items() if group}
+    summed = {name: _over_all(group) for name, group in groups.items()}
+    if not as_text:
+        each = {result.name: as_json(result.rows) for result in results}
+        print(json.dumps({"scenarios": each, **{name: as_json(rows) for name, rows in summed.items()}}, indent=2))
         return
-    each = {result.name: as_json(result.rows) for result in results}
-    print(json.dumps({"scenarios": each, **{name: as_json(rows) for name, rows in summed.items()}}, indent=2))
+    for name, rows in summed.items():
+        fixed = over_all(result.fixed for result in groups[name])
+        print(table(name, rows, fixed, sum(result.oracle_failed for result in groups[name])), end="\n\n")
+    print("what is asked of Towline", *verdict(results), sep="\n")
 
 
 def _over_all(results: Sequence[Result]) -> dict[str, Figures]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from tests.bench.policy.oracle import Oracle
+from tests.bench.policy.oracle import BestFixed, Oracle
 from tests.bench.policy.peers_probing import Dae, Glider, MihomoFallback, MihomoUrlTest, SingBox, Xray
 from tests.bench.policy.peers_simple import FirstThatWorks, Randomly, RoundRobin
 from tests.bench.policy.peers_traffic import Bandit, Surge
@@ -40,6 +40,8 @@ class Result:
     name: str
     changing: bool | None
     rows: Mapping[str, Figures]
+    fixed: Figures
+    """Of the best fixed routes, as the trace turns out."""
     oracle_failed: int
     transfers: int
     worst: str
@@ -58,7 +60,9 @@ def measure(task: Task, policies: Sequence[type[Policy]] = POLICIES) -> Result:
     rows = {name: figures(of_policy, oracle) for name, of_policy in all_runs.items()}
     failed = sum(not transfer.ok for each in oracle for transfer in each.transfers)
     lost = worst(all_runs[policies[0].name][0], oracle[0], WORST)
-    return Result(task.name, task.changing, rows, failed, sum(len(trace.requests) for trace in task.traces), lost)
+    fixed = figures(runs(BestFixed), oracle)
+    transfers = sum(len(trace.requests) for trace in task.traces)
+    return Result(task.name, task.changing, rows, fixed, failed, transfers, lost)
 
 
 def measure_all(tasks: Iterable[Task]) -> Iterator[Result]:

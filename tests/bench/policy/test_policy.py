@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.bench.policy import client
-from tests.bench.policy.oracle import Oracle
+from tests.bench.policy.oracle import BestFixed, Oracle
 from tests.bench.policy.peers_simple import FirstThatWorks, RoundRobin
 from tests.bench.policy.policy import Policy, Run, run
 from tests.bench.policy.trace import Line, Request, State, Trace
@@ -98,6 +98,14 @@ def test_the_oracle_sees_what_comes() -> None:
     steady = State(0.0, "steady", 0.1, 0.1, 500.0)
     assert seconds(Oracle(), stops, stopped, back, steady, layer(0.0, 4000)) == [pytest.approx(8.2)]
     assert seconds(Oracle(), stops, stopped, back, steady, layer(28.0, 4000)) == [pytest.approx(4.2)]
+
+
+def test_the_best_fixed_route_is_one_for_all() -> None:
+    """Layers all go over the route that is the best for them together; calls have their own."""
+    quick = State(0.0, "quick", 0.01, 0.01, 100.0)
+    wide = State(0.0, "wide", 0.5, 0.5, 1000.0)
+    asked = [layer(0.0, 10), layer(0.0, 1000), call(50.0)]
+    assert seconds(BestFixed(), quick, wide, *asked) == [pytest.approx(x) for x in (1.01, 2.0, 1.02)]
 
 
 def test_a_failure_has_its_penalty() -> None:

@@ -44,5 +44,5 @@ def test_scenarios_count_alike() -> None:
     both = over_all([good, bad])
     assert both.mean == pytest.approx((1 + 63) / 2)
     assert both.failed == 1
-    told = table("title", {"bad": bad, "good": good}, oracle_failed=0)
+    told = table("title", {"bad": bad, "good": good}, good, oracle_failed=0)
     assert told.index("good") < told.index("bad")

@@ -1,0 +1,27 @@
+"""The composed proxy, as far as the admin side asks it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from towline.views import Snapshot, SteeredView
+
+
+class Running(Protocol):
+    """What is shown and steered."""
+
+    def snapshot(self) -> Snapshot:
+        """The ledger at this moment."""
+        ...
+
+    def explain(self, host: str, port: int) -> dict[str, object]:
+        """JSON-ready: target, registry, role, rule, why, refused, candidates and excluded. Raises TargetError."""
+        ...
+
+    def drain_route(self, name: str) -> SteeredView | None:
+        """Give a route no new tunnels. None where there is none of the name."""
+        ...
+
+    def resume_route(self, name: str) -> SteeredView | None:
+        """Give a route tunnels again. None where there is none of the name."""
+        ...

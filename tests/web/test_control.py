@@ -1,0 +1,60 @@
+"""What changes the running Towline, over HTTP."""
+
+from __future__ import annotations
+
+import pytest
+from structlog.testing import capture_logs
+from tests.web.fakes import TOKEN, FakeRunning
+from tests.web.http import Answer, ask
+
+from towline.admin.serve import AdminServer
+
+
+async def post(server: AdminServer, path: str) -> Answer:
+    """A POST with the token."""
+    return await ask(server, path, f"Authorization: Bearer {TOKEN.reveal()}", method="POST")
+
+
+async def test_route_is_drained_and_resumed(server: AdminServer, running: FakeRunning) -> None:
+    """The answer has the route as status.json shows it, and which routes are left."""
+    drained = await post(server, "/api/v1/routes/direct/drain")
+    status = await ask(server, "/api/v1/status")
+    assert drained.json == {"route": status.json["routes"][0], "in_use": ["vpn"]}
+    assert drained.json["route"]["draining"] is True
+    resumed = await post(server, "/api/v1/routes/direct/resume")
+    assert (resumed.json["route"]["draining"], resumed.json["in_use"]) == (False, ["direct", "vpn"])
+    assert running.drained == []
+
+
+@pytest.mark.parametrize("name", ["other", "DIRECT", "direct%0a", "..%2fdirect", "%ff", "x" * 4000])
+async def test_route_that_does_not_exist(server: AdminServer, running: FakeRunning, name: str) -> None:
+    """404, and where their names are; a name that is no text is 400."""
+    answer = await post(server, f"/api/v1/routes/{name}/drain")
+    assert (answer.status, answer.json) in [
+        (404, {"error": "there is no route of this name; `towline status` lists them"}),
+        (400, {"error": "bad request"}),
+    ]
+    assert not any(route.draining for route in running.shown.routes)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/routes/direct/stop", "/api/v1/routes//drain", "/api/v1/routes/direct"])
+async def test_path_that_does_not_exist(server: AdminServer, path: str) -> None:
+    """There is nothing to POST to."""
+    assert (await post(server, path)).status == 405
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
+async def test_only_post_changes_anything(server: AdminServer, running: FakeRunning, method: str) -> None:
+    """A link that is followed, or an image that is fetched, drains no route."""
+    answer = await ask(server, "/api/v1/routes/direct/drain", method=method)
+    assert (answer.status, answer.headers["allow"], running.drained) == (405, "POST", [])
+
+
+async def test_writing_stands_in_the_log_without_its_token(server: AdminServer) -> None:
+    """Who asked for what; a request without the token leaves no line above debug."""
+    with capture_logs() as logs:
+        await ask(server, "/api/v1/routes/vpn/drain", method="POST")
+        await post(server, "/api/v1/routes/direct/drain")
+    told = [{"client": "127.0.0.1", "path": "/api/v1/routes/direct/drain", "event": "admin_write", "log_level": "info"}]
+    assert [entry for entry in logs if entry["log_level"] != "debug"] == told
+    assert TOKEN.reveal() not in str(logs)
