@@ -56,10 +56,10 @@ class BestFixed(Oracle):
         asked: dict[tuple[str, Role], list[Request]] = defaultdict(list)
         for request in world.paths.trace.requests:
             asked[request.registry, request.role].append(request)
-        self._routes = {
-            key: min(world.routes, key=lambda route, requests=requests: self._total(route, requests))
-            for key, requests in asked.items()
-        }
+        self._routes = {key: self._best(requests) for key, requests in asked.items()}
+
+    def _best(self, requests: list[Request]) -> str:
+        return min(self.world.routes, key=lambda route: self._total(route, requests))
 
     def _total(self, route: str, requests: list[Request]) -> float:
         """Seconds for all of them, with a penalty for each that would not be complete."""
