@@ -21,8 +21,10 @@ from towline.types import Blame, Classification, Ranking, Role, Target
 
 PROBE_BYTES = 64 << 20  # an hour, as configured by default
 HEARING = 8_000  # bytes that hearing costs: a handshake, a small answer. An estimate
-TIMEOUT = 5.0  # seconds for hearing
-READ_TIMEOUT = 10.0  # seconds for the reading after it
+TIMEOUT = 5.0  # seconds for hearing, and for the dial and the first byte of a blob (HEAR_TIME)
+READ_TIME = 5.0  # seconds of a blob's bytes
+STILL = 2.0  # seconds without a byte at the end of these: it stands still
+LEAST = 16 * 1024  # bytes of a blob that tell anything (net/images.py)
 ORDER_LASTS = 3.0  # seconds for which an order of routes is taken to hold where only a plan depends on it
 
 
@@ -116,18 +118,8 @@ class Prober:
     def _hear(self, route: str, target: Target, kind: Classification) -> tuple[Finding, float]:
         """What is heard over a route, and when."""
         reached = self._world.reach(self._world.path(route, kind.registry, kind.role), timeout=TIMEOUT)
-        finding = Finding(
-            route,
-            target,
-            kind.registry,
-            kind.role,
-            ok=reached.ok,
-            detail="answered" if reached.ok else f"timeout {TIMEOUT} s",
-            blame=Blame.NONE if reached.ok else Blame.ROUTE,
-            dial=reached.dial,
-            first_byte=reached.first_byte,
-            spent=HEARING,
-        )
+        failure = "" if reached.ok else f"timeout {TIMEOUT} s"
+        finding = _finding(route, target, kind, failure, HEARING, dial=reached.dial, first_byte=reached.first_byte)
         return finding, reached.ends
 
     def _read(self, route: str, target: Target, kind: Classification, *, at: float) -> tuple[Finding, float]:
@@ -135,21 +127,48 @@ class Prober:
         path = self._world.path(route, kind.registry, kind.role)
         connected = path.connected(at)
         answered = path.answered(connected)
-        until = at + READ_TIMEOUT
-        done = min(path.body.finished(answered, READ_SIZE), until)
-        size = int(path.body.done_by(done) - path.body.done_by(answered)) if answered < done else 0
-        carried = Carried(size, done - answered) if size else None
-        finding = Finding(
+        if answered > at + TIMEOUT:
+            dial = connected - at if connected <= at + TIMEOUT else None
+            finding = _finding(route, target, kind, f"timeout {TIMEOUT} s", HEARING, dial=dial)
+            return finding, at + TIMEOUT
+        done = min(path.body.finished(answered, READ_SIZE), answered + READ_TIME)
+        size = min(round(path.body.done_by(done) - path.body.done_by(answered)), READ_SIZE)
+        stands = size < READ_SIZE and (size < LEAST or done - path.body.last_moved(done) > STILL)
+        finding = _finding(
             route,
             target,
-            kind.registry,
-            kind.role,
-            ok=carried is not None,
-            detail=f"read {size} bytes" if carried else f"timeout {READ_TIMEOUT} s",
-            blame=Blame.NONE if carried else Blame.ROUTE,
-            dial=connected - at if connected <= until else None,
-            first_byte=answered - connected if answered <= until else None,
-            carried=carried,
-            spent=HEARING + size,
+            kind,
+            f"stands still after {size} bytes of a blob" if stands else "",
+            HEARING + size,
+            dial=connected - at,
+            first_byte=answered - connected,
+            carried=None if stands else Carried(size, done - answered),
         )
         return finding, done
+
+
+def _finding(
+    route: str,
+    target: Target,
+    kind: Classification,
+    failure: str,
+    spent: int,
+    *,
+    dial: float | None = None,
+    first_byte: float | None = None,
+    carried: Carried | None = None,
+) -> Finding:
+    """A finding; `failure` is "" for one that is well."""
+    return Finding(
+        route,
+        target,
+        kind.registry,
+        kind.role,
+        ok=not failure,
+        detail=failure or "answers",
+        blame=Blame.ROUTE if failure else Blame.NONE,
+        dial=dial,
+        first_byte=first_byte,
+        carried=carried,
+        spent=spent,
+    )
