@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from tests.bench.policy import client
-from tests.bench.policy.clock import Process
+from tests.bench.policy.clock import Clock, Process
 from tests.bench.policy.path import Path
 from tests.bench.policy.towline_probes import Prober
 from tests.bench.policy.trace import Request
@@ -59,23 +59,39 @@ class ClientLeft(Exception):  # noqa: N818 - as the proxy calls it
 
 @dataclass(slots=True, eq=False)
 class Watched:
-    """A tunnel that relays."""
+    """A tunnel that relays: the Flow that the ledger asks, and what its watch looks at."""
 
     tunnel: Tunnel
     route: str
     path: Path
     past: Past
+    clock: Clock
     began: float
+    size: int
+    """Bytes that its client asks for."""
     watch: Watch | None = None
     still_together_at: float = -math.inf
 
-    def received(self, now: float) -> int:
-        """Bytes that came so far; one of them is the server's first."""
-        return 1 + int(self.path.body.done_by(now) - self.path.body.done_by(self.began))
+    @property
+    def received(self) -> int:
+        """Bytes of the body that came so far."""
+        body = self.path.body
+        return min(int(body.done_by(self.clock.now) - body.done_by(self.began)), self.size)
 
-    def last_in(self, now: float) -> float:
-        """When the last of them did."""
-        return max(self.began, self.path.body.last_moved(now))
+    @property
+    def bytes_in(self) -> int:
+        """All that came: the server's first byte, and the body."""
+        return 1 + self.received
+
+    @property
+    def bytes_out(self) -> int:
+        """What the client sent."""
+        return SENT
+
+    @property
+    def last_activity(self) -> float:
+        """When a byte last came; the client sends none after its request."""
+        return max(self.began, self.path.body.last_moved(self.clock.now))
 
     def goes_as(self, other: Watched) -> bool:
         """Whether it goes to the same target over the same route."""
@@ -136,8 +152,9 @@ class Towline:
             if route is None:
                 return 0
             self.world.used(route, request)
-            watched = Watched(tunnel, route, self.world.to(route, request), past, clock.now)
-            return (yield from self._relay(watched, left, deadline))
+            watched = Watched(tunnel, route, self.world.to(route, request), past, clock, clock.now, left)
+            tunnel.flow = watched
+            return (yield from self._relay(watched, deadline))
         except ClientLeft:
             return 0
         finally:
@@ -227,12 +244,12 @@ class Towline:
                 outcome = Outcome(OutcomeKind.TIMEOUT, phase, Blame.ROUTE, waited, f"timeout {waited:.1f} s")
                 commands = race.failed(over, outcome, now=now)
 
-    def _relay(self, watched: Watched, left: int, deadline: float) -> Process[int]:
+    def _relay(self, watched: Watched, deadline: float) -> Process[int]:
         """Look at a tunnel until it ends, by itself or by a release (watching.py)."""
         clock, body, role = self.world.clock, watched.path.body, watched.tunnel.classification.role
         watched.watch = Watch(watched.route, role, self.stall, partial(self._stand_still_together, watched))
         self._watched[watched.tunnel.id] = watched
-        done = body.finished(watched.began, left)
+        done = body.finished(watched.began, watched.size)
         end = min(done, deadline, body.stood_still(watched.began, min(done, deadline), client.SILENCE_LIMIT))
         while clock.now < end:
             yield min(end, clock.now + LOOK_EVERY)
@@ -240,13 +257,12 @@ class Towline:
                 break
         del self._watched[watched.tunnel.id]
         self._prober.asked(watched.tunnel.target, watched.tunnel.classification)
-        received = watched.received(clock.now) - 1
-        seconds = watched.last_in(clock.now) - watched.began
-        if received >= MEASURABLE and seconds > 0:
+        seconds = watched.last_activity - watched.began
+        if watched.received >= MEASURABLE and seconds > 0:
             state = watched.path.at(clock.now)
             loss = state.loss if state else None
-            self.ledger.carried(watched.tunnel, Carried(received, seconds, loss), now=clock.now)
-        return left if clock.now >= done else min(received, left)
+            self.ledger.carried(watched.tunnel, Carried(watched.received, seconds, loss), now=clock.now)
+        return watched.size if clock.now >= done else watched.received
 
     def _look(self, watched: Watched) -> bool:
         """Look at a tunnel; True where it is released."""
@@ -254,9 +270,9 @@ class Towline:
         assert watched.watch is not None
         step = watched.watch.look(
             now=now,
-            bytes_in=watched.received(now),
-            bytes_out=SENT,
-            last_in=watched.last_in(now),
+            bytes_in=watched.bytes_in,
+            bytes_out=watched.bytes_out,
+            last_in=watched.last_activity,
             last_out=watched.began,
             queued_in=0,
         )
@@ -270,7 +286,7 @@ class Towline:
     def _release(self, watched: Watched, release: Release) -> bool:
         """Whether the client can bear it; then the ledger knows of it first."""
         now, tunnel = self.world.clock.now, watched.tunnel
-        moved = watched.received(now)
+        moved = watched.bytes_in
         who = self._releases.identify(CLIENT, PROCESS, http2=False)
         if not may_release(who, watched.past, release, moved=moved, now=now).allowed:
             return False
@@ -295,13 +311,13 @@ class Towline:
         for other in self._watched.values():
             if not other.goes_as(watched) or other.watch is None or not other.watch.stands_still:
                 continue
-            if now - other.last_in(now) < self.stall.suspect_after:
+            if now - other.last_activity < self.stall.suspect_after:
                 return False
             still.append(other)
         if len(still) > 1:
             for other in still:
                 other.still_together_at = now
-        return watched.still_together_at > watched.last_in(now)
+        return watched.still_together_at > watched.last_activity
 
     def _judge(self, watched: Watched) -> Process[None]:
         """Probe a tunnel's route and the next best, and judge all tunnels of its host and route by what is found."""
