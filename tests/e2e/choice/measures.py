@@ -6,7 +6,8 @@
     noise       how often it changes between two equal routes that are as restless as networks are
 
 Right is what the links make so (links.py), not what Towline thinks. A switch is a tunnel of a role that takes another
-route than the one before it.
+route than the one before it. A tunnel that Towline says it tried another route with is none, and does not make a pull
+wrong; in the share of tunnels that were right it counts as what it is.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -100,6 +101,10 @@ class Turn:
     pulls: list[str] = field(default_factory=list)
     """Each pull, in words."""
 
+    def is_within(self, worse: float, better: float) -> bool:
+        """Whether it took no longer."""
+        return self.worse is not None and self.worse <= worse and self.better is not None and self.better <= better
+
     def __str__(self) -> str:
         told = [f"{what} {_seconds(took)}" for what, took in (("worse", self.worse), ("better", self.better))]
         return "\n".join([f"right again after {self.change}: {', '.join(told)}", *(f"  {pull}" for pull in self.pulls)])
@@ -129,14 +134,19 @@ class Switches:
         told = [f"  {pull.problem}" for pull in self.failed[:5]]
         for role in RIGHT:
             mine = [visit for visit in self.visits if visit.role == role]
-            told += [f"  {role}: {one.route} -> {_told(two)}" for one, two in pairwise(mine) if one.route != two.route]
+            told += [f"  {one.route} -> {_told(two)}" for one, two in _moves(mine)]
         return "\n".join([head, *told[:25]])
 
 
-def switches(visits: Iterator[Visit]) -> int:
-    """How often the route differs from the one before; visits that had none are left out."""
-    routes = [visit.route for visit in visits if visit.route]
-    return sum(one != two for one, two in pairwise(routes))
+def switches(visits: Iterable[Visit]) -> int:
+    """How often the route differs from the one before."""
+    return len(list(_moves(visits)))
+
+
+def _moves(visits: Iterable[Visit]) -> Iterator[tuple[Visit, Visit]]:
+    """Each visit with the one before it that took another route; those without a choice to be seen are left out."""
+    chosen = [visit for visit in visits if visit.route and not visit.tried]
+    return ((one, two) for one, two in pairwise(chosen) if one.route != two.route)
 
 
 def choices(stage: Stage, *, warm_up: float, tunnels: int) -> Choices:
@@ -168,22 +178,21 @@ def turn(stage: Stage, name: str, *, warm_up: float, within: tuple[float, float]
     `within`: seconds that each of the two may take; it stays worse for `worse_for` seconds at least.
     """
     change = CHANGES[name]
+    worsen = partial(stage.links.change, change.link, **change.worse)
+    recover = partial(stage.links.change, change.link, **SHAPES[change.link]._asdict())
     result = Turn(name)
     with stage.start_towline() as towline, shaped(stage):
         visitor = Visitor(stage, towline)
         pull_for(visitor, warm_up)
-        watch = partial(_watch, visitor, change, result)
         began = time.monotonic()
-        result.worse = watch(partial(stage.links.change, change.link, **change.worse), change.then, within[0])
+        result.worse = _follow(visitor, worsen, change.roles, change.then, within[0], result.pulls)
         pull_for(visitor, worse_for - (time.monotonic() - began))
-        result.better = watch(
-            partial(stage.links.change, change.link, **SHAPES[change.link]._asdict()), change.link, within[1]
-        )
+        result.better = _follow(visitor, recover, change.roles, change.link, within[1], result.pulls)
     return result
 
 
-def _watch(
-    visitor: Visitor, change: Change, result: Turn, happen: Callable[[], None], right: str, within: float
+def _follow(
+    visitor: Visitor, happen: Callable[[], None], roles: Collection[str], right: str, within: float, told: list[str]
 ) -> float | None:
     """Let a change happen in the middle of a pull; seconds until the first of two right pulls in a row began."""
     with ThreadPoolExecutor(1) as pool:
@@ -191,32 +200,33 @@ def _watch(
         time.sleep(MID_PULL)
         happen()
         changed = time.monotonic()
-        first = _first_right(visitor, change.roles, result, right, changed, within)
-        _tell(result, under_way.result(), changed)
+        told.append(f"{right} becomes right for {', '.join(roles)}")
+        first: float | None = None
+        while first is not None or time.monotonic() - changed < within:
+            time.sleep(BETWEEN_PULLS)
+            pull = visitor.pull(SMALL_IMAGE)
+            visitor.find_routes(pull.visits)
+            told.append(_tell(pull, changed))
+            if not _is_right(pull, roles, right):
+                first = None
+            elif first is None:
+                first = pull.began - changed
+            else:
+                break
+        before = under_way.result()
+        visitor.find_routes(before.visits)
+        told.append(_tell(before, changed))
     return first
 
 
-def _first_right(
-    visitor: Visitor, roles: Collection[str], result: Turn, right: str, changed: float, within: float
-) -> float | None:
-    first: float | None = None
-    while first is not None or time.monotonic() - changed < within:
-        time.sleep(BETWEEN_PULLS)
-        pull = visitor.pull(SMALL_IMAGE)
-        visitor.find_routes(pull.visits)
-        _tell(result, pull, changed)
-        if any(visit.route != right for visit in pull.visits if visit.role in roles):
-            first = None
-        elif first is None:
-            first = pull.began - changed
-        else:
-            break
-    return first
+def _is_right(pull: Pull, roles: Collection[str], right: str) -> bool:
+    mine = [visit for visit in pull.visits if visit.role in roles and not visit.tried]
+    return all(visit.route == right for visit in mine)
 
 
-def _tell(result: Turn, pull: Pull, changed: float) -> None:
-    routes = " ".join(f"{visit.role}:{visit.route or visit.problem}" for visit in pull.visits)
-    result.pulls.append(f"{pull.began - changed:+.1f} s, took {pull.seconds:.1f} s: {routes}")
+def _tell(pull: Pull, changed: float) -> str:
+    routes = (f"{visit.role}:{visit.route or visit.problem}{'(tried)' * visit.tried}" for visit in pull.visits)
+    return f"{pull.began - changed:+.1f} s, took {pull.seconds:.1f} s: {' '.join(routes)}"
 
 
 def flapping(stage: Stage, link: str, *, warm_up: float, seconds: float) -> Switches:

@@ -110,8 +110,8 @@ def test_another_route_is_right_after_a_change(name: str, usual: dict[str, Taken
 def test_a_link_that_is_cut_lets_nothing_through(stage: Stage) -> None:
     """What is sent over it is lost; then all goes on."""
     with shaped(stage):
-        before = stage.links.counts("quick")
         stage.links.cut("quick", off=True)
+        before = stage.links.counts("quick")
         with pytest.raises(ProgramError):
             curl(stage, "quick", f"https://{API_HOST}/v2/", "--max-time", "0.3")
         counts = stage.links.counts("quick")

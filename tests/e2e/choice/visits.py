@@ -25,6 +25,7 @@ PARALLEL = 3  # layers at once: dockerd's default, max-concurrent-downloads
 TRIES = 5  # of one layer: dockerd's
 SILENCE = 60.0  # seconds that a visit waits for anything: longer than any test
 BLOCK = 256 * 1024  # bytes of one read
+TRIED = "tried, for it may be faster"  # what the log says of a tunnel that explores
 LOG_TIMEOUT = 10.0  # seconds until a tunnel that has ended is in the log; milliseconds are usual
 
 
@@ -58,6 +59,11 @@ class Visit:
     """From the log, by `Visitor.find_routes`."""
     why: str = ""
     """Likewise."""
+
+    @property
+    def tried(self) -> bool:
+        """Whether its route was no choice but a try, to learn of it."""
+        return TRIED in self.why
 
 
 @dataclass(slots=True)

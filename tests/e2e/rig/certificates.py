@@ -47,8 +47,8 @@ class Authority:
         return certificate, key
 
 
-def pull_token(certificate: Path, key: Path, repository: str) -> str:
-    """A signed token that allows pulling `repository` for an hour."""
+def pull_token(certificate: Path, key: Path, *repositories: str) -> str:
+    """A signed token that allows pulling from `repositories` for an hour."""
     chain = x509.load_pem_x509_certificates(certificate.read_bytes())
     private = load_pem_private_key(key.read_bytes(), password=None)
     if not isinstance(private, ec.EllipticCurvePrivateKey):
@@ -59,7 +59,7 @@ def pull_token(certificate: Path, key: Path, repository: str) -> str:
     claims = {
         "iss": ISSUER, "sub": "", "aud": SERVICE, "jti": "towline",
         "iat": now, "nbf": now - 60, "exp": now + TOKEN_SECONDS,
-        "access": [{"type": "repository", "name": repository, "actions": ["pull"]}],
+        "access": [{"type": "repository", "name": name, "actions": ["pull"]} for name in repositories],
     }  # fmt: skip
     signed = f"{_encoded(json.dumps(header).encode())}.{_encoded(json.dumps(claims).encode())}"
     r, s = utils.decode_dss_signature(private.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))

@@ -68,12 +68,12 @@ def make_image(layer_bytes: int = LAYER_BYTES) -> Image:
     return Image(json.dumps(manifest).encode(), {digest_of(blob): blob for blob in [config, *blobs]})
 
 
-def push(image: Image, connection: http.client.HTTPConnection) -> None:
+def push(image: Image, connection: http.client.HTTPConnection, repository: str, tag: str) -> None:
     """Put the image into the registry at the other end (distribution specification, "Pushing")."""
     for digest, blob in image.blobs.items():
-        location = urlsplit(_send(connection, "POST", f"/v2/{REPOSITORY}/blobs/uploads/", b"", 202))
+        location = urlsplit(_send(connection, "POST", f"/v2/{repository}/blobs/uploads/", b"", 202))
         _send(connection, "PUT", f"{location.path}?{location.query}&digest={digest}", blob, 201)
-    _send(connection, "PUT", f"/v2/{REPOSITORY}/manifests/{TAG}", image.manifest, 201)
+    _send(connection, "PUT", f"/v2/{repository}/manifests/{tag}", image.manifest, 201)
 
 
 def _send(connection: http.client.HTTPConnection, method: str, path: str, body: bytes, expected: int) -> str:

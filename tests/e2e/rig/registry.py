@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 from tests.e2e.rig.certificates import ISSUER, SERVICE, TOKEN_SECONDS, Authority, pull_token
-from tests.e2e.rig.image import REPOSITORY, Image, push
+from tests.e2e.rig.image import REPOSITORY, TAG, Image, make_image, push
 from tests.e2e.rig.namespace import Namespace
 from tests.e2e.rig.process import Daemon, undone_on_failure
 from tests.e2e.rig.world import REGISTRY, WEB
@@ -26,6 +26,9 @@ BLOB_HOST = "production.cloudflare.docker.com"
 PLAIN_HOST = "plain.corp.test"
 PLAIN_PORT = 5000
 DOCS_HOST = "docs.corp.test"
+
+PUBLIC_REPOSITORY, PUBLIC_TAG = "library/alpine", "latest"  # what Towline's probes read from (registries.yaml)
+PUBLIC_LAYER_BYTES = 512 * 1024  # more than a probe reads
 
 NGINX = """\
 daemon off;
@@ -85,11 +88,12 @@ class Registry:
             self._start_registry("plain", PLAIN_PORT, self._plain_settings())
             self._start_registry("hub", 443, self._hub_settings())
             with self._far.http((REGISTRY, PLAIN_PORT)) as connection:
-                push(image, connection)
+                push(image, connection, REPOSITORY, TAG)
+                push(make_image(PUBLIC_LAYER_BYTES), connection, PUBLIC_REPOSITORY, PUBLIC_TAG)
 
     def _start_web(self) -> None:
         certificate, key = self._authority.issue(AUTH_HOST, BLOB_HOST, DOCS_HOST)
-        token = {"token": pull_token(certificate, key, REPOSITORY), "expires_in": TOKEN_SECONDS}
+        token = {"token": pull_token(certificate, key, REPOSITORY, PUBLIC_REPOSITORY), "expires_in": TOKEN_SECONDS}
         (self._folder / "token.json").write_text(json.dumps(token))
         config = self._folder / "nginx.conf"
         config.write_text(
