@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import structlog
 
 from towline import __version__
+from towline.access import Access
 from towline.config import Config
 from towline.config.changes import AT_START, Changes, compare
 from towline.core.head import Request
@@ -61,10 +63,11 @@ class Service:
             rank=self._deciding.rank,
             dialers=self._dialers.by_route,
             ledger=self._ledger,
-            access=config.access,
+            access=Access(config.access),
             failover=config.failover,
             limits=config.limits.capped(capacity),
             pipes=PipePool.where_supported() if capacity is None else PipePool.where_supported(capacity.pipes),
+            name=secrets.token_hex(8),  # 64 bits: no two meet by chance
             watching=Watching(
                 self._ledger,
                 policy=lambda: self._config.stall,
@@ -196,12 +199,13 @@ class Service:
         here = {spec.name for spec in config.routes}
         known = self._removed | {spec.name: spec for spec in self._config.routes}
         self._removed = {name: spec for name, spec in known.items() if name not in here}
+        self._serving.access.close()
         self._config, self._deciding, self._dialers, self._listening = config, deciding, dialers, tuple(listening)
         self._serving = replace(
             self._serving,
             rank=deciding.rank,
             dialers=dialers.by_route,
-            access=config.access,
+            access=Access(config.access),
             failover=config.failover,
             limits=config.limits.capped(self._capacity),
         )
@@ -257,6 +261,7 @@ class Service:
         """Give back what the service holds, when every tunnel has ended."""
         self._leaving.close()
         self._dialers.close()
+        self._serving.access.close()
         self._serving.watching.close()
         if self._serving.pipes is not None:
             self._serving.pipes.close()

@@ -22,14 +22,16 @@ from typing import Protocol
 
 import structlog
 
+from towline.access import CHALLENGE, Access
 from towline.core.head import Request
 from towline.core.ledger import Ledger, Tunnel
 from towline.core.pacing import Pacing
-from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy
+from towline.core.policy import FailoverPolicy, LimitsPolicy
 from towline.core.seldom import Seldom
 from towline.errors import ClientLeft, NoRoute, Refused
 from towline.net.dialer import Dialer
 from towline.net.flight import Flown, fly
+from towline.net.hop import VIA
 from towline.net.pipes import PipePool
 from towline.net.racer import Won, race, unless_left
 from towline.net.relay import Relay, RelayEnd, RelayLimits
@@ -90,11 +92,13 @@ class Serving:
     """Classify, guard and rank; raises Refused."""
     dialers: Mapping[str, Dialer]
     ledger: Ledger
-    access: AccessPolicy
+    access: Access
     failover: FailoverPolicy
     limits: LimitsPolicy
     pipes: PipePool | None
     watching: Watching
+    name: str
+    """What this process calls itself in Via (core/via.py)."""
     pacing: Pacing = field(default_factory=Pacing)
     relays: dict[int, Relay] = field(default_factory=dict)
     """The relay of each open tunnel, by the tunnel's number."""
@@ -135,10 +139,10 @@ class Serving:
         self._note_refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE, "heads", message), client)
 
     def _note_refusal(self, refused: Refused, client: str) -> None:
-        """Count it, and log it; of refusals for want of room, of which floods make many, one a second."""
+        """Count it, and log it; of refusals for want of room or a password, of which floods make many, one a second."""
         self.ledger.refuse(refused.code)
         facts: dict[str, object] = {"code": refused.code, "status": int(refused.status), "why": str(refused)}
-        if refused.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        if refused.status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}:
             untold = self._seldom.tell(refused.code, now=asyncio.get_running_loop().time())
             if untold is None:
                 return
@@ -146,7 +150,12 @@ class Serving:
         log.info("refused", client=client, **facts)
 
     async def _tunnel(self, request: Request, client: Client) -> None:
+        await self.access.check(client.ip, request.credentials)
         self._admit(client)
+        if self.name in request.via:
+            message = "towline: this request has been here before: two proxies are each other's route"
+            raise Refused(HTTPStatus.LOOP_DETECTED, "loop", message)
+        VIA.set((*request.via, self.name))
         ranking = self.rank(request.target)
         now = asyncio.get_running_loop().time
         tunnel = self.ledger.open(request.target, client.name, ranking.classification, now=now())
@@ -180,9 +189,7 @@ class Serving:
                 self._idle.set()
 
     def _admit(self, client: Client) -> None:
-        """Raise Refused for a client that may not use the proxy, or that there is no room for."""
-        if not any(client.ip in network for network in self.access.clients):
-            raise Refused(HTTPStatus.FORBIDDEN, "client", f"towline: {client.ip} is not in access.clients")
+        """Raise Refused for a client that there is no room for."""
         if len(self.ledger.tunnels) >= self.limits.tunnels:
             message = f"towline: {self.limits.tunnels} tunnels are open, the limit (limits.tunnels)"
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "tunnels", message)
@@ -275,8 +282,9 @@ async def _take_over(request: Request, client: Client, won: Won) -> tuple[socket
 def _answer(status: HTTPStatus, reason: str) -> bytes:
     """A final answer: the reason phrase is what Docker prints (clients.md A.7), the body what a browser shows."""
     body = f"{reason}\n".encode("ascii")
+    asked = f"Proxy-Authenticate: {CHALLENGE}\r\n" if status is HTTPStatus.PROXY_AUTHENTICATION_REQUIRED else ""
     head = (
-        f"HTTP/1.1 {status.value} {reason}\r\n"
+        f"HTTP/1.1 {status.value} {reason}\r\n{asked}"
         f"Content-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode("ascii") + body

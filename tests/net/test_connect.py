@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.net.resolvers import TableResolver
 
 from towline.errors import ConfigError, DialError
 from towline.net.connect import MAX_REPLY, ConnectDialer, connect_exchange, tls_context
+from towline.net.hop import VIA
 from towline.types import Blame, OutcomeKind, Phase, RouteKind, RouteSpec, Secret, Target
 
 TARGET = Target("registry.test", 443)
@@ -40,6 +42,16 @@ def test_asks_for_the_target_as_an_authority(host: str, authority: bytes) -> Non
     request = next(connect_exchange(Target(host, 443), None))
     expected = b"CONNECT %b HTTP/1.1\r\nHost: %b\r\nUser-Agent: towline\r\n\r\n"
     assert request == expected % (authority, authority)
+
+
+def test_says_through_whom_the_request_came() -> None:
+    """The names of the context go into Via, so that another Towline can tell a circle (RFC 9110 7.6.3)."""
+
+    def request() -> bytes:
+        VIA.set(("squid.corp.test", "cafe"))
+        return next(connect_exchange(TARGET, None))
+
+    assert b"\r\nVia: 1.1 squid.corp.test, 1.1 cafe\r\n" in copy_context().run(request)
 
 
 def test_sends_credentials_at_once() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.net.fake_dialer import Establish, Fail, FakeDialer, Hang
 
+from towline.access import Access
 from towline.core import pacing
 from towline.core.head import HeadReader, Request
 from towline.core.ledger import Ledger
@@ -175,10 +177,11 @@ def serving(dialers: Mapping[str, Dialer], **changes: Any) -> Serving:
         "dialers": dialers,
         "ledger": ledger,
         "watching": Watching(ledger, StallPolicy, Probing(ledger, rank, lambda: dialers)),
-        "access": AccessPolicy(),
+        "access": Access(AccessPolicy()),
         "failover": FailoverPolicy(budget_api=BEFORE_A_TIMEOUT),
         "limits": LimitsPolicy(linger=0.2),
         "pipes": None,
+        "name": "cafe",
     }
     return Serving(**parts | changes)
 
@@ -406,6 +409,30 @@ async def test_access(ip: str, allowed: bool) -> None:
             assert (status, reason) == (403, f"towline: {ip} is not in access.clients")
             assert served.ledger.totals().refused == {"client": 1}
             assert direct.targets == []
+
+
+async def test_who_does_not_log_in_is_asked_to(client: FakeClient) -> None:
+    """A 407 with a challenge, after which the connection is closed (RFC 9110 15.5.8, RFC 9931)."""
+    served = serving({}, access=Access(AccessPolicy(users={})))
+    await finish(start(served, CONNECT, client))
+    data = await client.read_all()
+    assert data.startswith(b"HTTP/1.1 407 towline: a name and password are asked for (access.users_file)\r\n")
+    assert b'\r\nProxy-Authenticate: Basic realm="towline", charset="UTF-8"\r\n' in data
+    assert served.ledger.totals().refused == {"users": 1}
+    served.access.close()
+
+
+async def test_a_request_that_has_been_here_before_is_refused(client: FakeClient) -> None:
+    """Its Via has our own name: no dial is made, and the words say what is wrong."""
+    with FakeDialer(REFUSED) as direct:
+        served = serving({"direct": direct})
+        status, reason = await refusal(served, replace(CONNECT, via=("squid.corp.test", "cafe")), client)
+        assert (status, reason) == (
+            508,
+            "towline: this request has been here before: two proxies are each other's route",
+        )
+        assert served.ledger.totals().refused == {"loop": 1}
+        assert direct.targets == []
 
 
 async def test_tunnel_limit_of_one_client() -> None:

@@ -45,6 +45,7 @@ FIELDS = st.lists(
 ).filter(
     lambda lines: (
         not any(line.lower().startswith((b"host:", b"content-length:", b"transfer-encoding:")) for line in lines)
+        and sum(line.lower().startswith(b"proxy-authorization:") for line in lines) < 2
     )
 )
 FRAMING = st.sampled_from([(), (b"Content-Length: 5",), (b"Transfer-Encoding: chunked",)])

@@ -86,7 +86,7 @@ def test_password_file_is_one_line(tmp_path: Path, raw: bytes, password: str) ->
         (b"hunter2\n\n", "more than one line"),
         (b"hunter2\x00", "a control character"),
         (b"hunter2\xff", "not UTF-8 text"),
-        (b"hunter2" * MAX_SECRET, "this is no password"),
+        (b"hunter2" * MAX_SECRET, "longer than 4096 bytes"),
     ],
 )
 def test_password_file_that_holds_no_password(tmp_path: Path, raw: bytes, said: str) -> None:

@@ -7,7 +7,6 @@ from pydantic_core import ErrorDetails
 
 from towline.config.document import read
 from towline.config.keys import (
-    AccessKeys,
     FailoverKeys,
     FileKeys,
     LimitsKeys,
@@ -20,7 +19,7 @@ from towline.config.keys import (
 )
 from towline.config.validate import _explain, validate
 from towline.core.classify import RegistrySpec
-from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, TargetPolicy
+from towline.core.policy import FailoverPolicy, LimitsPolicy, TargetPolicy
 
 
 def problems(text: str) -> list[str]:
@@ -32,7 +31,6 @@ def problems(text: str) -> list[str]:
     ("keys", "policy"),
     [
         (TargetKeys(), TargetPolicy()),
-        (AccessKeys(), AccessPolicy()),
         (FailoverKeys(), FailoverPolicy()),
         (LimitsKeys(), LimitsPolicy()),
         (LogKeys(), LogPolicy()),
@@ -108,7 +106,7 @@ def test_null_sections_and_routes_have_their_defaults() -> None:
         ("registries: {a: {blobs: []}}", "registries.a.blobs: unknown key\n  hint: did you mean blob?"),
         ("registries: {a: {direct_first: true}}", "registries.a.direct_first: unknown key"),
         ("policy: {port: 1}", "policy.port: unknown key\n  hint: did you mean ports?"),
-        ("access: {users_file: x}", "access.users_file: unknown key"),
+        ("access: {user_file: x}", "access.user_file: unknown key"),
         ("failover: {budget: 1}", "failover.budget: unknown key\n  hint: did you mean budget_api?"),
         ("health: {}", "health: unknown key"),
         ("listen: hunter2", "listen: expected a list, got text\n  hint: write it in brackets"),

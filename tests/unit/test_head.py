@@ -8,8 +8,9 @@ from http import HTTPStatus
 import pytest
 
 from towline.core.head import MAX_HEAD, MAX_REQUEST_LINE, HeadReader, Request, parse_head
+from towline.core.users import Credentials
 from towline.errors import Refused
-from towline.types import Target
+from towline.types import Secret, Target
 
 HOST = b"Host: registry.test\r\n"
 
@@ -59,9 +60,21 @@ def connect(authority: str, version: str = "1.1") -> bytes:
 def test_connect(data: bytes, target: Target) -> None:
     """A CONNECT is a tunnel to its request-target, whatever Host says; the bytes past it are kept."""
     request, rest = read(data + b"\x16\x03\x01")
-    assert request == Request("CONNECT", target)
+    assert (request.method, request.target, request.forward) == ("CONNECT", target, b"")
     assert request.is_connect
     assert rest == b"\x16\x03\x01"
+
+
+def test_who_the_client_is_and_whom_it_came_through() -> None:
+    """Proxy-Authorization and Via are read, and neither is needed; two logins are one too many."""
+    login = "Proxy-Authorization: Basic Y2k6Z2VoZWlt"
+    request, _ = read(head("CONNECT h.test:443 HTTP/1.1", "Host: h.test", login, "Via: 1.1 cafe", "Via: 1.0 beef"))
+    assert request.credentials == Credentials("ci", Secret("geheim"))
+    assert "geheim" not in repr(request)
+    assert request.via == ("cafe", "beef")
+    request, _ = read(connect("h.test:443"))
+    assert (request.credentials, request.via) == (None, ())
+    assert refusal(head("CONNECT h.test:443 HTTP/1.1", "Host: h.test", login, login)).code == "bad_request"
 
 
 def test_empty_line_before_the_request() -> None:

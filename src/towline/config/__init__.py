@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from towline.catalogue import load_catalogue
+from towline.config.access import access_policy
 from towline.config.checks import DIRECT, check, leads_home
 from towline.config.document import MAX_BYTES, Document, read, too_long
 from towline.config.keys import DEFAULT_ADMIN, DEFAULT_LISTEN, FileKeys, LogPolicy, RouteKeys
@@ -83,6 +84,9 @@ def parse(text: str, *, place: str, base: Path, environ: Mapping[str, str], disc
         routes, faults = _configured(keys.routes, document, base, environ)
         problems += faults
     names = {spec.name for spec in routes} | document.names("routes")
+    access, fault = access_policy(keys.access, base=base, clients_given=("access", "clients") in document.lines)
+    if fault is not None:
+        problems.append(document.problem(("access", "users_file"), fault.message, fault.hint))
     problems += check(keys, document, routes=names, builtin=load_catalogue().registries)
     if problems:
         raise ConfigError(sorted(problems, key=_line))
@@ -95,7 +99,7 @@ def parse(text: str, *, place: str, base: Path, environ: Mapping[str, str], disc
         routes=_with_direct(routes, keys),
         registries=tuple(RegistrySpec(name, **dict(entry)) for name, entry in (keys.registries or {}).items()),
         policy=TargetPolicy(**dict(keys.policy)),
-        access=AccessPolicy(**dict(keys.access)),
+        access=access,
         failover=FailoverPolicy(**dict(keys.failover)),
         stall=StallPolicy(**dict(keys.stall)),
         limits=LimitsPolicy(**dict(keys.limits)),

@@ -72,8 +72,8 @@ def _collide(one: Address, other: Address) -> bool:
 
 
 def _clients(keys: FileKeys, document: Document) -> Iterator[Problem]:
-    """Who opens the proxy to other machines says to which: the default of access.clients refuses them all."""
-    if ("access", "clients") in document.lines:
+    """Who opens the proxy to other machines says to which, or to which users: the default refuses them all."""
+    if ("access", "clients") in document.lines or keys.access.users_file is not None:
         return
     for n, (host, _) in enumerate(keys.listen):
         if not ipaddress.ip_address(host).is_loopback:

@@ -123,6 +123,7 @@ class AccessKeys(Section):
     """`access:`, filling AccessPolicy."""
 
     clients: Annotated[tuple[_Network, ...], _LIST, _NOT_EMPTY] = _ACCESS.clients
+    users_file: _Text | None = None
 
 
 class FailoverKeys(Section):

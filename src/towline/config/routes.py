@@ -7,17 +7,16 @@ operator who writes the password itself where its file or variable is asked for 
 from __future__ import annotations
 
 import ssl
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from towline.config.files import RELATIVE, read_text
 from towline.config.keys import RouteKeys
 from towline.config.values import MAX_SOCKS, Invalid
 from towline.types import RouteKind, RouteSpec, Secret
 
 MAX_SECRET = 4096  # bytes of a password file: more is no password
-_RELATIVE = "a relative name starts at the folder of the configuration file"
 
 
 class Fault(NamedTuple):
@@ -77,21 +76,8 @@ def _password(keys: RouteKeys, base: Path, environ: Mapping[str, str]) -> Secret
 
 
 def _read_secret(path: Path) -> str:
-    """The one line of a password file, without its line end. Who may read the file is the operator's affair."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a FIFO, once opened, would be waited for
-            raise Invalid("not a regular file")
-        with path.open("rb") as file:
-            raw = file.read(MAX_SECRET + 1)
-    except OSError as error:
-        raise Invalid(f"cannot be read: {error.strerror}", _RELATIVE) from None
-    if len(raw) > MAX_SECRET:
-        raise Invalid(f"longer than {MAX_SECRET} bytes: this is no password")
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        raise Invalid("not UTF-8 text") from None
-    text = text.removesuffix("\n").removesuffix("\r")
+    """The one line of a password file, without its line end."""
+    text = read_text(path, limit=MAX_SECRET).removesuffix("\n").removesuffix("\r")
     if not text:
         raise Invalid("the file is empty")
     return text
@@ -106,4 +92,4 @@ def _check_ca_file(path: Path | None) -> None:
     except ssl.SSLError:
         raise Invalid("no PEM certificates in it") from None
     except OSError as error:
-        raise Invalid(f"cannot be read: {error.strerror}", _RELATIVE) from None
+        raise Invalid(f"cannot be read: {error.strerror}", RELATIVE) from None

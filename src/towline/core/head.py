@@ -15,10 +15,12 @@ is wrong. How the bytes are cut into chunks makes no difference to what it says.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import NamedTuple
 
+from towline.core.users import Credentials, read_credentials
+from towline.core.via import read as read_via
 from towline.errors import Refused
 from towline.types import Target, TargetError
 
@@ -45,6 +47,10 @@ class Request:
     method: str
     target: Target
     forward: bytes = b""
+    via: tuple[str, ...] = ()
+    """The proxies that it came through (core/via.py)."""
+    credentials: Credentials | None = None
+    """Who the client says it is."""
 
     @property
     def is_connect(self) -> bool:
@@ -124,8 +130,18 @@ def parse_head(head: bytes) -> Request:
     _check_host(fields, version)
     _check_framing(fields, method, version)
     if method == "CONNECT":
-        return Request(method, _target(uri, default_port=None))
-    return _forward(method, uri, version, fields)
+        request = Request(method, _target(uri, default_port=None))
+    else:
+        request = _forward(method, uri, version, fields)
+    via = read_via(field.value.decode("latin-1") for field in fields if field.name == b"via")
+    return replace(request, via=via, credentials=_credentials(fields))
+
+
+def _credentials(fields: list[Field]) -> Credentials | None:
+    values = [field.value for field in fields if field.name == b"proxy-authorization"]
+    if len(values) > 1:
+        raise _bad("a request has one Proxy-Authorization field at most")
+    return read_credentials(values[0].decode("latin-1")) if values else None
 
 
 def _field(line: bytes) -> Field:

@@ -6,10 +6,11 @@ config.py fills them from YAML under the same names; `clients.md` is shared know
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from towline.types import IPNetwork, Role
+from towline.types import IPNetwork, Role, Secret
 
 LOOPBACK: tuple[IPNetwork, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
@@ -32,6 +33,8 @@ class AccessPolicy:
 
     clients: tuple[IPNetwork, ...] = LOOPBACK
     """Networks that clients may come from."""
+    users: Mapping[str, Secret] | None = None
+    """Who may log in, and by which password's hash (core/users.py); None: nobody has to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,12 @@ from typing import NoReturn
 
 import h11
 
+from towline.core.via import write as write_via
 from towline.errors import ConfigError, DialError, Problem
 from towline.net.addresses import Admit, check_literal
 from towline.net.dialer import Dialed
 from towline.net.edge import brief, dialing
-from towline.net.hop import Exchange, connect_to_proxy, converse, proxy_of
+from towline.net.hop import VIA, Exchange, connect_to_proxy, converse, proxy_of
 from towline.net.resolve import Resolver
 from towline.net.wire import handshake
 from towline.types import Blame, OutcomeKind, Phase, RouteKind, RouteSpec, Target
@@ -104,6 +105,8 @@ def _authorization(spec: RouteSpec) -> str | None:
 def connect_exchange(target: Target, authorization: str | None) -> Exchange:
     """CONNECT to `target`, without I/O (see hop.py): returns what came after the reply's head."""
     headers = [("Host", target.authority), ("User-Agent", "towline")]
+    if via := write_via(VIA.get()):
+        headers.append(("Via", via))
     if authorization is not None:
         headers.append(("Proxy-Authorization", authorization))
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=2 * MAX_REPLY)  # the bound is checked below

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Generator
+from contextvars import ContextVar
 
 from towline.errors import DialError
 from towline.net.addresses import connect_first
@@ -18,6 +19,9 @@ from towline.net.edge import Progress, closed, of_proxy
 from towline.net.resolve import Endpoint, Resolver
 from towline.net.wire import receive, send_all
 from towline.types import Address, Phase, RouteSpec
+
+VIA: ContextVar[tuple[str, ...]] = ContextVar("VIA", default=())
+"""The names for the Via field of the request that is served: context, so that no way out but a proxy's need know it."""
 
 type Exchange = Generator[bytes, bytes, bytes]
 
