@@ -254,6 +254,40 @@ async def test_reload_that_breaks(start: StartProxy, upstream: Upstream) -> None
     tunnel.close()
 
 
+async def test_reload_without_a_signal(start: StartProxy, upstream: Upstream) -> None:
+    """Awaited to its end, good or bad; two that are asked for at once are one."""
+    port = free_port()
+    proxy = await start(configuration(upstream, DIRECT, listen=f"'127.0.0.1:{port}'"), port)
+    proxy.text = configuration(upstream, DIRECT, OTHER, listen=f"'127.0.0.1:{port}'")
+    assert all(await asyncio.gather(proxy.master.reload(), proxy.master.reload()))
+    view = proxy.service.snapshot().reload
+    assert (view.count, view.ok, view.added) == (1, True, ("other",))
+    proxy.text = "nonsense: 1"
+    assert await proxy.master.reload()
+    view = proxy.service.snapshot().reload
+    assert (view.count, view.ok) == (2, False)
+
+
+async def test_no_reload_at_a_stop(start: StartProxy, upstream: Upstream) -> None:
+    """Whoever waits for one is not kept waiting."""
+    port = free_port()
+    proxy = await start(configuration(upstream, DIRECT, listen=f"'127.0.0.1:{port}'"), port)
+    begun = asyncio.Event()
+
+    async def listen_on(_addresses: object) -> list[str]:
+        begun.set()
+        await asyncio.Event().wait()
+        return []
+
+    proxy.master.listen_on = listen_on  # type: ignore[method-assign, assignment]
+    asked = asyncio.get_running_loop().create_task(proxy.master.reload())
+    async with asyncio.timeout(DEADLINE):
+        await begun.wait()
+        proxy.master.stop()
+        assert await asked is False
+        assert await proxy.master.reload() is False
+
+
 async def test_readiness_goes_first(monkeypatch: pytest.MonkeyPatch, start: StartProxy, upstream: Upstream) -> None:
     """When the listener closes, the proxy has said already that it is not ready; the supervisor knows for how long."""
     port = free_port()

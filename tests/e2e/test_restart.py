@@ -72,7 +72,12 @@ def rewrite(towline: Towline, **sections: Any) -> None:
 
 def reload(world: World, towline: Towline) -> tuple[int, str]:
     """`towline reload`: its exit code and what it printed."""
-    argv = (sys.executable, "-m", "towline", "reload", "--admin", ADMIN)
+    return command(world, towline, "reload")
+
+
+def command(world: World, towline: Towline, *args: str) -> tuple[int, str]:
+    """A command of the user that Towline runs as: its exit code and what it printed."""
+    argv = (sys.executable, "-m", "towline", *args, "--admin", ADMIN)
     done = world.near.run_any(*argv, env=environment(towline.home))
     return done.returncode, done.stdout + done.stderr
 
@@ -123,6 +128,42 @@ def test_idle_tunnel_of_a_route_that_left_is_closed(
         assert 1.5 < time.monotonic() - began < 4
     with kept_alive(world, authority):
         assert witnesses.seen() == {DEFAULT_LINK: 1, SOURCE_LINK: 1}
+
+
+def test_drained_route_finishes_its_pull(
+    world: World,
+    authority: Authority,
+    client: Callable[[str], ContainerClient],
+    image: Image,
+    start_towline: StartTowline,
+    witnesses: Witnesses,
+) -> None:
+    """A pull under way ends over it, an idle tunnel is closed, the next pull goes elsewhere, until it is resumed."""
+    puller = client("ctr")
+    towline = start_towline(DIRECT | SOURCE, policy=UNLISTED_TOO)
+    with (
+        world.slowed(DEFAULT_LINK, LINK_MEGABITS),
+        kept_alive(world, authority) as idle,
+        puller.start_pull() as pull,
+    ):
+        pull.wait_until(lambda: layers_under_way(towline) == LAYERS, "every layer is under way", timeout=20)
+        code, said = command(world, towline, "drain", "direct")
+        assert code == 0, said
+        idle.settimeout(8)
+        assert idle.recv(1) == b""
+        assert pull.running, "the pull must still be under way when the idle tunnel ends"
+        assert pull.join(PULL_SECONDS) == 0, pull.output()
+    assert puller.digest(HUB_REFERENCE) == image.digest
+    assert {tunnel["route"] for tunnel in towline.tunnels()} == {"direct"}
+    assert command(world, towline, "drain", "direct", "--wait")[1].endswith("direct is drained\n")
+    before = witnesses.seen()[DEFAULT_LINK]
+
+    assert puller.pull() == image.digest
+    assert witnesses.seen()[DEFAULT_LINK] == before
+    assert command(world, towline, "resume", "direct") == (0, "in use: direct, source\n")
+    assert command(world, towline, "drain", "source")[0] == 0
+    with kept_alive(world, authority):
+        assert witnesses.seen()[DEFAULT_LINK] == before + 1
 
 
 def test_bad_file_is_told_and_changes_nothing(

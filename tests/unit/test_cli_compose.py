@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import signal
 import socket
 import stat
@@ -93,6 +94,9 @@ def test_token_from_start_to_end(tmp_path: Path) -> None:
         assert path.name == f"admin-{admin}.token"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         token = path.read_text().strip()
+        with socket.create_connection(("127.0.0.1", admin), timeout=5) as garbled:
+            garbled.sendall(f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\x01\r\n\r\n".encode())
+            assert garbled.recv(100).startswith(b"HTTP/1.1 400 ")
         said = towline(tmp_path, "drain", "direct", "-c", str(file))
         assert said.startswith("direct gets no new tunnels; no tunnels are open\nwarning: no route is in use")
         shown = towline(tmp_path, "status", "-c", str(file), "--json")
@@ -103,6 +107,23 @@ def test_token_from_start_to_end(tmp_path: Path) -> None:
     assert "route_drained" in said
     assert token not in said
     assert list(tmp_path.rglob("*.token")) == []
+
+
+def test_reload_over_http(tmp_path: Path) -> None:
+    """As by SIGHUP: the file is read again, and what changed is answered."""
+    file, admin = configured(tmp_path)
+    with running(tmp_path, file, admin):
+        (path,) = tmp_path.rglob("*.token")
+        file.write_text(file.read_text().replace("direct: {}", "direct: {}, other: {source: 127.0.0.2}"))
+        answers = []
+        for headers in ({}, {"Authorization": f"Bearer {path.read_text().strip()}"}):
+            connection = http.client.HTTPConnection("127.0.0.1", admin, timeout=5)
+            connection.request("POST", "/api/v1/reload", headers=headers)
+            answer = connection.getresponse()
+            answers.append((answer.status, json.loads(answer.read())))
+            connection.close()
+    assert answers[0][0] == 401
+    assert (answers[1][0], answers[1][1]["added"]) == (200, ["other"])
 
 
 def test_token_below_the_runtime_directory(tmp_path: Path) -> None:

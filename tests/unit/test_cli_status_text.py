@@ -76,10 +76,11 @@ def test_reload_that_failed_is_shown() -> None:
 
 
 def test_draining_route_is_not_usable() -> None:
-    """A route that is drained shows as such, whatever its circuit."""
+    """A route that is drained shows as such, whatever its circuit, and when its last tunnel has ended."""
     text = plain(replace(SNAPSHOT, routes=tuple(replace(route, draining=True) for route in SNAPSHOT.routes)))
     assert "0 of 2 routes usable" in text
-    assert text.count("  draining") == 2
+    lines = {line.split()[0]: line.split()[1] for line in text.splitlines() if line.startswith(("direct ", "vpn "))}
+    assert lines == {"direct": "draining", "vpn": "drained"}, "direct has a tunnel, vpn has none"
 
 
 def test_lines_keep_to_80_columns() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from structlog.testing import capture_logs
-from tests.web.fakes import TOKEN, FakeRunning
+from tests.web.fakes import SNAPSHOT, TOKEN, FakeRunning
 from tests.web.http import Answer, ask
 
 from towline.admin.serve import AdminServer
+from towline.views import ReloadView
 
 
 async def post(server: AdminServer, path: str) -> Answer:
@@ -58,3 +61,45 @@ async def test_writing_stands_in_the_log_without_its_token(server: AdminServer) 
     told = [{"client": "127.0.0.1", "path": "/api/v1/routes/direct/drain", "event": "admin_write", "log_level": "info"}]
     assert [entry for entry in logs if entry["log_level"] != "debug"] == told
     assert TOKEN.reveal() not in str(logs)
+
+
+@pytest.mark.parametrize(
+    ("came", "status", "error"),
+    [
+        (ReloadView(1, ok=True, added=("vpn",)), 200, None),
+        (ReloadView(1, ok=False, problems=("t:1: x: unknown key",)), 422, "nothing was changed: see `problems`"),
+        (ReloadView(), 500, "the reload broke: the log says where"),
+        (None, 503, "no reload now: Towline is starting or stopping"),
+    ],
+)
+async def test_reload_tells_what_came_of_it(
+    running: FakeRunning, came: ReloadView | None, status: int, error: str | None
+) -> None:
+    """Changed, or every problem and nothing changed; one that did not happen is none that did."""
+
+    async def reload() -> bool:
+        if came is not None:
+            running.shown = replace(SNAPSHOT, reload=came)
+        return came is not None
+
+    server = AdminServer.start(running, ("127.0.0.1", 0), obtain_token=lambda: TOKEN, reload=reload)
+    answer = await post(server, "/api/v1/reload")
+    await server.stop()
+    assert (answer.status, answer.json.get("error")) == (status, error)
+    if came is not None and came.count:
+        told = {name: answer.json[name] for name in ("count", "ok", "added", "problems")}
+        assert told == {"count": 1, "ok": came.ok, "added": list(came.added), "problems": list(came.problems)}
+
+
+async def test_reload_needs_the_token(running: FakeRunning) -> None:
+    """And nothing is read without it."""
+    asked = []
+
+    async def reload() -> bool:
+        asked.append(1)
+        return True
+
+    server = AdminServer.start(running, ("127.0.0.1", 0), obtain_token=lambda: TOKEN, reload=reload)
+    assert (await ask(server, "/api/v1/reload", method="POST")).status == 401
+    await server.stop()
+    assert asked == []

@@ -18,7 +18,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.web import RequestHandler
 
 from towline.admin.access import Access, Exposure
-from towline.admin.running import Running
+from towline.admin.running import Reload, Running
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +41,9 @@ class Base(RequestHandler):
     exposure: ClassVar[Exposure]
 
     @override
-    def initialize(self, running: Running, access: Access) -> None:
+    def initialize(self, running: Running, reload: Reload, access: Access) -> None:
         self.running = running
+        self.reload = reload
         self.access = access
 
     @override

@@ -6,6 +6,7 @@
     GET /api/v1/status                 the Snapshot as JSON
     GET /api/v1/explain?host=HOST[:PORT]   which route a target would take, and why (port 443 where none is given)
     POST /api/v1/routes/NAME/drain     give the route no new tunnels; `resume` ends it
+    POST /api/v1/reload                read the configuration again
 
 access.py says who may ask.
 """
@@ -22,8 +23,8 @@ from tornado.web import Application, MissingArgumentError, RequestHandler
 
 from towline.admin.access import Access, Exposure
 from towline.admin.answers import Reading
-from towline.admin.control import Steer
-from towline.admin.running import Running
+from towline.admin.control import Reloading, Steer
+from towline.admin.running import Reload, Running
 from towline.types import Target, TargetError
 
 log = structlog.get_logger(__name__)
@@ -45,9 +46,9 @@ which route a host would take, and why (<code>towline explain HOST</code>)
 """
 
 
-def application(running: Running, access: Access) -> Application:
+def application(running: Running, reload: Reload, access: Access) -> Application:
     """The tornado application: what is asked, of whom, and by which rules."""
-    given = {"running": running, "access": access}
+    given = {"running": running, "reload": reload, "access": access}
     return Application(
         [
             ("/", Page, given),
@@ -56,6 +57,7 @@ def application(running: Running, access: Access) -> Application:
             ("/api/v1/status", Status, given),
             ("/api/v1/explain", Explain, given),
             ("/api/v1/routes/([^/]+)/(drain|resume)", Steer, given),
+            ("/api/v1/reload", Reloading, given),
         ],
         default_handler_class=Unknown,
         default_handler_args=given,

@@ -20,3 +20,21 @@ class Steer(Writing):
             self.refuse(HTTPStatus.NOT_FOUND, "there is no route of this name; `towline status` lists them")
         else:
             self.json(dataclasses.asdict(steered))
+
+
+class Reloading(Writing):
+    """The configuration is read again: answered with what came of it, as status.json has it. 422: nothing changed."""
+
+    @override
+    async def perform(self, *groups: str) -> None:
+        before = self.running.snapshot().reload.count
+        if not await self.reload():
+            self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "no reload now: Towline is starting or stopping")
+            return
+        done = self.running.snapshot().reload
+        if done.count == before:
+            self.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "the reload broke: the log says where")
+            return
+        if not done.ok:
+            self.set_status(HTTPStatus.UNPROCESSABLE_ENTITY)
+        self.json(dataclasses.asdict(done) | ({} if done.ok else {"error": "nothing was changed: see `problems`"}))

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from towline.views import Snapshot, SteeredView
+
+type Reload = Callable[[], Awaitable[bool]]
+"""Reads the configuration again, as at SIGHUP; what came of it is in the next snapshot. False where there was none."""
+
+
+async def no_reload() -> bool:
+    """Where there is no configuration to be read again."""
+    return False
 
 
 class Running(Protocol):

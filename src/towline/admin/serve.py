@@ -12,7 +12,7 @@ from tornado.iostream import IOStream
 
 from towline.admin.access import Access
 from towline.admin.app import application
-from towline.admin.running import Running
+from towline.admin.running import Reload, Running, no_reload
 from towline.errors import AdminError
 from towline.types import Address, Secret, Target
 
@@ -36,6 +36,7 @@ class AdminServer:
         running: Running,
         address: Address,
         *,
+        reload: Reload = no_reload,
         hosts: frozenset[str] = frozenset(),
         obtain_token: Callable[[], Secret | None] = lambda: None,
     ) -> Self:
@@ -50,7 +51,7 @@ class AdminServer:
             sock.close()
             raise
         server = _Server(
-            application(running, access),
+            application(running, reload, access),
             no_keep_alive=True,  # one request, one connection: the descriptors belong to the tunnels
             max_header_size=MAX_HEAD,
             max_body_size=MAX_BODY,

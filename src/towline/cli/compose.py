@@ -40,13 +40,15 @@ async def serve(config: Config, passed: Mapping[Address, socket.socket], *, load
         config = _listening_on(passed, config)
         service = _service(config)
         stack.callback(service.close)
-        if config.admin is not None:
-            token = partial(_admin_token, config.admin_token_file, config.admin[1], stack)
-            admin = AdminServer.start(service, config.admin, hosts=config.admin_hosts, obtain_token=token)
-            stack.push_async_callback(admin.stop)
         supervisor = Supervisor.of(os.environ)
         descriptors = {address: sock.fileno() for address, sock in passed.items()}
         master = LeanMaster(service, config.listen, supervisor, passed=descriptors)
+        if config.admin is not None:
+            token = partial(_admin_token, config.admin_token_file, config.admin[1], stack)
+            admin = AdminServer.start(
+                service, config.admin, hosts=config.admin_hosts, obtain_token=token, reload=master.reload
+            )
+            stack.push_async_callback(admin.stop)
 
         async def reload() -> None:
             supervisor.reloading()

@@ -59,7 +59,7 @@ def _routes(routes: tuple[RouteView, ...]) -> Iterator[str]:
     rows = [
         (
             route.name,
-            "draining" if route.draining else route.circuit,
+            _state(route),
             str(route.tunnels),
             byte_count(route.bytes_in),
             byte_count(route.bytes_out),
@@ -78,6 +78,13 @@ def _routes(routes: tuple[RouteView, ...]) -> Iterator[str]:
             yield fit(f"  {known.registry}: {duration(known.expected_seconds)} expected, {known.reason}")
         if route.last_error is not None:
             yield fit(f"  last error{_ago(route.last_error_seconds_ago)}: {route.last_error}")
+
+
+def _state(route: RouteView) -> str:
+    """The circuit, or how far the route has been left: `drained` once it can be taken away."""
+    if not route.draining:
+        return route.circuit
+    return "draining" if route.tunnels else "drained"
 
 
 def _ago(seconds: float | None) -> str:

@@ -3,7 +3,7 @@
 Only what a tunnel needs is loaded (Core, Proxyserver, NextLayer, ours): none of mitmproxy's features, no CA, no file.
 
     SIGTERM, SIGINT   drain; a second one ends what is still open, with FIN
-    SIGHUP            reload; where it is the terminal that was closed, drain
+    SIGHUP            reload, as `reload()` does; where it is the terminal that was closed, drain
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ class LeanMaster(master.Master):
         self._service = service
         self._supervisor = supervisor
         self._reload_asked = asyncio.Event()
+        self._next_reload: asyncio.Future[None] = self.event_loop.create_future()
+        """Ends with the next reload that begins."""
         self._reloading: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
@@ -129,15 +131,26 @@ class LeanMaster(master.Master):
         else:
             self._reload_asked.set()
 
+    async def reload(self) -> bool:
+        """Have a reload, as by SIGHUP, and wait for its end. False where there is none: not yet, or no more."""
+        if self._reloading is None:
+            return False
+        done = self._next_reload
+        self._reload_asked.set()
+        await asyncio.wait({done, self._reloading}, return_when=asyncio.FIRST_COMPLETED)
+        return done.done()
+
     async def _reload_when_asked(self, reload: Reload) -> None:
-        """One reload at a time; signals that come meanwhile are one more."""
+        """One reload at a time; those that are asked for meanwhile are one more."""
         while True:
             await self._reload_asked.wait()
             self._reload_asked.clear()
+            done, self._next_reload = self._next_reload, self.event_loop.create_future()
             try:
                 await reload()
             except Exception:  # a bug; tunnels must not pay for it
                 log.exception("reload_broke")
+            done.set_result(None)
 
     def stop(self) -> None:
         """Begin to drain; asked again, end at once."""
