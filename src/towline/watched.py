@@ -1,4 +1,4 @@
-"""One tunnel under watch: what watching.py knows of it."""
+"""One tunnel under watch: what watching.py knows of it, whether it is idle, and whether its end is a cut."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from towline.core.ledger import Tunnel
 from towline.core.releases import Past
 from towline.core.stall import HANDSHAKE_END, Watch
+from towline.core.tls import ended_cleanly
 from towline.net.dialer import Dialer
-from towline.net.relay import Relay
+from towline.net.relay import End, Relay
 from towline.types import Address
 
 QUIET = 0.25
 """Seconds of silence after which a tunnel that was asked nothing is idle: less than the 1 s that containers/image waits
 before it returns (clients.md A.2), more than a client needs between handshake and request."""
+IDLE = 5.0
+"""Seconds of silence after which an end is an idle connection's, and no cut; our choice."""
+
+_GONE = {End.UPSTREAM_RESET, End.UPSTREAM_TIMEOUT, End.UPSTREAM_ERROR}
 
 
 @dataclass(slots=True)
@@ -59,3 +64,17 @@ class Watched:
             return False
         asks = relay.last_out > relay.last_in and relay.bytes_out > HANDSHAKE_END
         return watch.is_idle and not asks  # the watch says so as of its last look, which may be older
+
+    def is_cut(self, end: End, *, now: float) -> bool:
+        """Whether a first end is the route's fault: it came while bytes were due, and was no ordinary end.
+
+        A client that is done says close_notify before its FIN, and some servers end on that (nginx, without one of
+        their own), a moment before the FIN is seen here.
+        """
+        relay = self.relay
+        if relay is None:
+            return False
+        in_use = relay.last_out > relay.last_in or now - relay.last_activity < IDLE
+        if not in_use or (self.tls and ended_cleanly(relay.client_tail)):
+            return False
+        return end in _GONE or (end is End.UPSTREAM_FIN and self.tls and not ended_cleanly(relay.tail))

@@ -19,12 +19,10 @@ from functools import partial
 import structlog
 
 from towline.core.clients import ClientKind, Identity, kind_by_pause
-from towline.core.evidence import Carried
 from towline.core.ledger import Ledger, Tunnel
 from towline.core.policy import StallPolicy
 from towline.core.releases import Past, Releases, may_release
 from towline.core.stall import BULK, Cause, Hold, Probe, Release, Verdict, Watch
-from towline.core.tls import ended_cleanly
 from towline.net.dialer import Dialer
 from towline.net.flight import Flown
 from towline.net.process import process_of
@@ -36,14 +34,10 @@ from towline.watched import Watched
 log = structlog.get_logger("towline")
 
 LOOK_EVERY = 0.5  # seconds between two looks: the least delay that a stall's bounds in seconds are worth
-MEASURABLE = 1 << 20  # bytes from which on a tunnel's rate says something: beyond TCP's slow start
 MAX_STUCK = 1024  # clients and targets that are remembered with the route that they were stuck on
 AGAIN = (0.3, 0.8)
 """Seconds after the end of a tunnel at which its client's other ones are looked at again: before containers/image is
 back, which waits for 1 s (clients.md A.2)."""
-IDLE = 5.0  # seconds of silence after which an end is an idle connection's, and no cut
-
-_GONE = {End.UPSTREAM_RESET, End.UPSTREAM_TIMEOUT, End.UPSTREAM_ERROR}
 
 
 @dataclass(slots=True)
@@ -98,11 +92,15 @@ class Watching:
         relay = watched.relay
         if relay is None:
             return
+        if watched.is_cut(end, now=now):
+            self._cut(watched, relay, end, now)
+        elif relay.bytes_in and not watched.raced:  # a raced flight has told so already
+            self.ledger.alive(watched.tunnel.route or "", watched.tunnel, now=now)
+        self._learn(watched, relay, now)
+
+    def _cut(self, watched: Watched, relay: Relay, end: End, now: float) -> None:
+        """An end that is the route's fault: known before the client can be back."""
         tunnel = watched.tunnel
-        if not _is_cut(watched, relay, end, now):
-            if relay.bytes_in and not watched.raced:  # a raced flight has told so already
-                self.ledger.alive(tunnel.route or "", tunnel, now=now)
-            return
         error = f"{end} after {relay.bytes_in} bytes"
         self.ledger.cut(tunnel, error, now=now)
         self._ended_early(watched, relay, now)
@@ -115,13 +113,16 @@ class Watching:
             relay.reset()
 
     def forget(self, watched: Watched) -> None:
-        """The tunnel is over: learn its rate."""
+        """The tunnel is over: learn what it brought last."""
         self._watched.pop(watched.tunnel.id, None)
-        relay = watched.relay
-        if relay is None or relay.bytes_in < MEASURABLE or relay.first_byte_at is None:
-            return
-        carried = Carried(relay.bytes_in, relay.last_in - relay.first_byte_at)
-        self.ledger.carried(watched.tunnel, carried, now=asyncio.get_running_loop().time())
+        if watched.relay is not None:
+            self._learn(watched, watched.relay, asyncio.get_running_loop().time())
+
+    def _learn(self, watched: Watched, relay: Relay, now: float) -> None:
+        """Tell the ledger what upstream delivered since the last time: a long layer teaches before it ends."""
+        tunnel = watched.tunnel
+        if carried := relay.take(known=self.ledger.rate(tunnel.route or "", tunnel)):
+            self.ledger.carried(tunnel, carried, now=now)
 
     def close(self) -> None:
         """Look no more, and end what is under way."""
@@ -152,8 +153,10 @@ class Watching:
             return
         if relay.bytes_in >= BULK and not watched.process_asked:
             self._ask_for_process(watched)
+        now = asyncio.get_running_loop().time()
+        self._learn(watched, relay, now)
         step = watch.look(
-            now=asyncio.get_running_loop().time(),
+            now=now,
             bytes_in=relay.bytes_in,
             bytes_out=relay.bytes_out,
             last_in=relay.last_in,
@@ -307,15 +310,3 @@ class Watching:
         task = asyncio.get_running_loop().create_task(ask(), name=f"process of {watched.client}")
         self._lookups.add(task)
         task.add_done_callback(self._lookups.discard)
-
-
-def _is_cut(watched: Watched, relay: Relay, end: End, now: float) -> bool:
-    """Whether a first end is the route's fault: it came while bytes were due, and was no ordinary end.
-
-    A client that is done says close_notify before its FIN, and some servers end on that (nginx, without one of their
-    own), a moment before the FIN is seen here.
-    """
-    in_use = relay.last_out > relay.last_in or now - relay.last_activity < IDLE
-    if not in_use or (watched.tls and ended_cleanly(relay.client_tail)):
-        return False
-    return end in _GONE or (end is End.UPSTREAM_FIN and watched.tls and not ended_cleanly(relay.tail))

@@ -13,6 +13,7 @@ from tests.net.fake_dialer import FakeDialer
 
 from towline import probing
 from towline import watching as module
+from towline.core.evidence import Carried
 from towline.core.ledger import Ledger
 from towline.core.policy import StallPolicy
 from towline.core.stall import BULK
@@ -23,8 +24,8 @@ from towline.net.flight import Flown
 from towline.net.relay import End, Relay
 from towline.probing import Probing
 from towline.types import Candidate, Classification, Ranking, Role, Target
-from towline.watched import QUIET, Watched
-from towline.watching import IDLE, MEASURABLE, Watching
+from towline.watched import IDLE, QUIET, Watched
+from towline.watching import Watching
 
 TARGET = Target("blobs.test", 443)
 BLOB = Classification("hub", Role.BLOB, "blobs.test", "blob host of hub")
@@ -37,20 +38,24 @@ DEADLINE = 5.0  # seconds within which anything here must have happened
 class FakeRelay:
     """The counters of a relay, and what was asked of it."""
 
-    bytes_in: int = 4 * MEASURABLE
+    bytes_in: int = 4 << 20
     bytes_out: int = 600
     last_in: float = 0.0
     last_out: float = 0.0
-    first_byte_at: float | None = 0.0
     queued_in: int = 0
     tail: bytes = b"cut in the middle"
     client_tail: bytes = b"GET /v2/ and more"
     released: asyncio.Event = field(default_factory=asyncio.Event)
     was_reset: bool = False
+    delivered: list[Carried] = field(default_factory=list)
+    """What upstream delivered, stretch by stretch, still to be taken."""
 
     @property
     def last_activity(self) -> float:
         return max(self.last_in, self.last_out)
+
+    def take(self, *, known: float | None) -> Carried | None:
+        return self.delivered.pop(0) if self.delivered else None
 
     def release(self) -> None:
         self.released.set()
@@ -124,7 +129,7 @@ async def test_cut_teaches_at_once(world: World, end: End) -> None:
     world.watching.ended(watched, end)
     assert world.streak("direct") > 0
     assert world.ledger.totals().failovers["release"] == 1
-    assert world.ledger.routes["direct"].last_error == f"{end} after {4 * MEASURABLE} bytes"
+    assert world.ledger.routes["direct"].last_error == f"{end} after {4 << 20} bytes"
 
 
 async def test_ordinary_ends_teach_nothing(world: World) -> None:
@@ -356,14 +361,20 @@ async def test_release_that_the_client_cannot_bear_is_told_once(world: World) ->
     assert len([line for line in logs if line["event"] == "held" and line["because"] == logs[-1].get("because")]) <= 1
 
 
-async def test_rate_is_learned_from_tunnels_that_carried_much(world: World) -> None:
-    """Bytes over the time they took; little says nothing."""
-    now = asyncio.get_running_loop().time()
-    world.watching.forget(world.open(FakeRelay(bytes_in=MEASURABLE - 1, first_byte_at=now - 1, last_in=now)))
-    assert world.ledger.rate("direct", world.open(FakeRelay()).tunnel) is None
-    watched = world.open(FakeRelay(bytes_in=8_000_000, first_byte_at=now - 2, last_in=now))
-    world.watching.forget(watched)
+async def test_a_long_tunnel_teaches_before_it_ends(world: World) -> None:
+    """What upstream delivered is learned at looks, at the first end, and when all is over."""
+    relay = FakeRelay(queued_in=1, delivered=[Carried(4_000_000, 1.0)])
+    watched = world.open(relay)
+    assert world.ledger.rate("direct", watched.tunnel) is None
+    async with asyncio.timeout(DEADLINE):
+        while relay.delivered:  # noqa: ASYNC110 - a look has no event
+            await asyncio.sleep(0.005)
     assert world.ledger.rate("direct", watched.tunnel) == pytest.approx(4_000_000)
+    relay.delivered = [Carried(8_000_000, 1.0), Carried(8_000_000, 1.0)]
+    world.watching.ended(watched, End.UPSTREAM_FIN)
+    assert len(relay.delivered) == 1
+    world.watching.forget(watched)
+    assert relay.delivered == []
 
 
 async def test_nothing_to_watch_wakes_nobody(world: World) -> None:

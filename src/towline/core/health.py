@@ -123,8 +123,8 @@ class Health:
         self.streak.failed(now=now, weight=weight, cut=cut)
         self.last_error = error
 
-    def carried(self, carried: Carried, *, well: bool, now: float) -> None:
-        """Bytes came over the route; `well`: its tunnel has not been cut."""
+    def carried(self, carried: Carried, *, well: bool, now: float, started: bool = True) -> None:
+        """Bytes came over the route; `well`: its tunnel has not been cut; `started`: TCP's slow start is left out."""
         if carried.loss is not None:
             self.loss += LOSS_GAIN * (carried.loss - self.loss)
         if carried.rate <= 0:
@@ -133,7 +133,7 @@ class Health:
             self.streak.carried()
         if carried.bytes >= BULK:
             self.rate.add(carried.rate, now=now)
-        elif carried.rate > (self.rate.value or 0.0) or not _is_slow_start(carried, self.dial.value or 0.0):
+        elif started or carried.rate > (self.rate.value or 0.0) or not _is_slow_start(carried, self.dial.value or 0.0):
             self.rate.add(carried.rate, now=now, noise=SMALL_NOISE)
 
     def probed(self, finding: Finding, *, at_fault: bool, now: float) -> None:
@@ -149,7 +149,7 @@ class Health:
             self.failed_by_probe = True
             self._fail(f"probe: {finding.detail}", now=now, weight=1, cut=False, share=PROBE_WEIGHT)
         if finding.carried is not None:
-            self.carried(finding.carried, well=finding.ok, now=now)
+            self.carried(finding.carried, well=finding.ok, now=now, started=False)
 
     def circuit(self, *, now: float) -> Circuit:
         """Whether the route is in use."""

@@ -46,10 +46,8 @@ class Direction:
         self._carrier = carrier
         self.moved = 0
         """Bytes that the sink took."""
-        self.first_at: float | None = None
-        """When it took the first of them, on the clock of `now`."""
         self.last_at = now
-        """When it took the last of them, or when the direction was made."""
+        """When it took the last of them, or when the direction was made, on the clock of `now`."""
         self.waiting: Interest | None = None
         """What the next turn waits for; None while one is due."""
         self.source_ended = False
@@ -62,6 +60,11 @@ class Direction:
         """Whether discard() was called."""
         self.over = False
         """The source has ended, and the sink took everything and was told."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether something was taken that the sink did not take yet."""
+        return self._carrier.held > 0
 
     @property
     def queued(self) -> int:
@@ -136,8 +139,6 @@ class Direction:
             return False
         self.moved += given
         self.last_at = now
-        if self.first_at is None:
-            self.first_at = now
         return not self._carrier.held
 
     def _end(self) -> None:

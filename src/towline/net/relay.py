@@ -29,6 +29,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from towline.core.delivery import Delivery
+from towline.core.evidence import Carried
 from towline.net.carriers import Carrier, CopyCarrier, TlsCarrier
 from towline.net.direction import Direction, Interest
 from towline.net.pipes import PipePool
@@ -101,6 +103,7 @@ class Relay:
         self._up = Direction(client, upstream, _carrier(client, upstream, pipes, to_upstream), now=now)
         carrier = _carrier(upstream, client, pipes, to_client)
         self._down = Direction(upstream, client, carrier, now=now, before_fin=self._tell_before_fin)
+        self._delivery = Delivery(now=now)
         self._done: asyncio.Future[_Cause] = self._loop.create_future()
         self._cause: _Cause | None = None
         self._released = False
@@ -118,11 +121,6 @@ class Relay:
     def bytes_out(self) -> int:
         """Bytes moved so far from client to upstream."""
         return self._up.moved
-
-    @property
-    def first_byte_at(self) -> float | None:
-        """When upstream's first byte moved, on the loop's clock; None until then."""
-        return self._down.first_at
 
     @property
     def last_in(self) -> float:
@@ -153,6 +151,10 @@ class Relay:
     def client_tail(self) -> bytes:
         """The same of what was read from the client."""
         return self._up.tail
+
+    def take(self, *, known: float | None) -> Carried | None:
+        """What upstream delivered since the last time, as soon as that is evidence (core/delivery.py); else None."""
+        return self._delivery.take(known=known)
 
     async def run(self) -> RelayEnd:
         """Move bytes until the tunnel is over, then close both sockets; cancellation closes them at once."""
@@ -196,6 +198,7 @@ class Relay:
             for direction in (self._down, self._up):
                 if direction.waiting == event and not direction.over:
                     direction.turn(now=now)
+            self._delivery.note(now=now, bytes_in=self._down.moved, bytes_out=self._up.moved, held=self._down.holds)
             self._settle()
         except Exception as error:  # a bug. The loop would only log it and leave the tunnel hanging; so run() raises it
             self._done.set_exception(error)
