@@ -149,7 +149,7 @@ class Service:
             return None
         self._drained.add(name)
         self._leaving.drain(name)
-        return self._steered("route_drained", spec)
+        return self._steered("route_draining", spec)
 
     def resume_route(self, name: str) -> SteeredView | None:
         """Give a route tunnels again. None where there is none of the name."""

@@ -48,7 +48,7 @@ async def test_drained_route_finishes_what_it_carries(start: StartProxy, upstrea
     assert drained is not None
     assert (drained.route.draining, drained.route.tunnels, drained.in_use) == (True, 2, ("direct",))
     assert logs == [
-        {"event": "route_drained", "log_level": "info", "name": "other", "tunnels": 2, "in_use": ("direct",)}
+        {"event": "route_draining", "log_level": "info", "name": "other", "tunnels": 2, "in_use": ("direct",)}
     ]
     fresh = await Tunnel.through(proxy, upstream)
     async with asyncio.TaskGroup() as tasks:

@@ -104,7 +104,7 @@ def test_token_from_start_to_end(tmp_path: Path) -> None:
         said += towline(tmp_path, "resume", "direct", "-c", str(file)) + shown
         said += Path(f"/proc/{process.pid}/cmdline").read_text() if sys.platform == "linux" else ""
         said += end(process)
-    assert "route_drained" in said
+    assert "route_draining" in said
     assert token not in said
     assert list(tmp_path.rglob("*.token")) == []
 

@@ -16,7 +16,7 @@ from towline.admin.running import Reload, Running, no_reload
 from towline.errors import AdminError
 from towline.types import Address, Secret, Target
 
-MAX_CONNECTIONS = 32  # at once: a person, a scraper and two health checks, with room; system/descriptors.py has as many
+MAX_CONNECTIONS = 16  # at once: people, a scraper, health checks; a quarter of what system/descriptors.py reserves
 MAX_HEAD = 8192  # bytes of a request's head: a browser's, with room
 MAX_BODY = 1024  # bytes of a request's body: none is wanted, one that comes is dropped
 HEAD_TIMEOUT = 10.0  # seconds for a request's head, so that a silent connection does not hold its descriptor

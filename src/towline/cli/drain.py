@@ -28,7 +28,7 @@ def drain(name: str, path: Path | None, admin: Address | None, *, wait: bool) ->
     """Give a route no new tunnels, until resume or a restart.
 
     Its idle tunnels are released within seconds; those at work finish. Asks the running Towline, which wants its admin
-    token: run this as the user that Towline runs as, or as root.
+    token: run this as the user that Towline runs as; with sudo where the systemd unit runs it.
     """
     side = admin_side(path, admin)
     left, in_use = _steer(side, name, "drain")
@@ -49,7 +49,8 @@ def drain(name: str, path: Path | None, admin: Address | None, *, wait: bool) ->
 def resume(name: str, path: Path | None, admin: Address | None) -> None:
     """Use a drained route again.
 
-    Asks the running Towline, which wants its admin token: run this as the user that Towline runs as, or as root.
+    Asks the running Towline, which wants its admin token: run this as the user that Towline runs as; with sudo where
+    the systemd unit runs it.
     """
     _, in_use = _steer(admin_side(path, admin), name, "resume")
     click.echo(f"in use: {', '.join(in_use)}")

@@ -29,7 +29,7 @@ from towline.types import Secret
 BYTES = 32  # of randomness: 256 bits
 MAX_FILE = 1024  # bytes of a token file: more is something else
 UNIT_FOLDER = Path("/run/towline")  # RuntimeDirectory= of the unit in config/deploy/systemd
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{32,}=*")  # the characters are RFC 6750 2.1's; a shorter one could be guessed
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{32,512}={0,2}")  # RFC 6750 2.1's characters; a shorter one could be guessed
 
 
 def place(port: int) -> Path:
@@ -112,7 +112,7 @@ def read(path: Path, *, owners: Collection[int] = ()) -> Secret:
     finally:
         os.close(descriptor)
     if not _TOKEN.fullmatch(text):
-        hint = "hint: 32 or more of A-Z a-z 0-9 - . _ ~ + /; where there is no file, Towline makes one"
+        hint = "hint: 32 to 512 of A-Z a-z 0-9 - . _ ~ + /; where there is no file, Towline makes one"
         raise AdminError(f"the admin token {path} holds no token\n{hint}")
     return Secret(text)
 
