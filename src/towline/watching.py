@@ -192,7 +192,8 @@ class Watching:
             self._remember_stuck(watched)
         else:
             self.ledger.cut(tunnel, f"{release.cause}: {release.reason}", now=now)
-        self._let_go_of_idle(watched, of_all=release.cause is Cause.DEAD)
+        # Not its own route again: all that was opened over it is as good as dead.
+        self._let_go_of_idle(watched, of_all=release.replacement != tunnel.route)
         self._ended_early(watched, relay, now)
         client = f"{watched.client}, {decision.reason}"
         tell = log.info if release.cause is Cause.STUCK else log.warning
@@ -213,9 +214,10 @@ class Watching:
     def _close_idle(self, gone: Watched, *, of_all: bool) -> None:
         """Close idle tunnels over the route of one that was released or cut, before a client sends a request over one.
 
-        `of_all` where the route is dead; else those that its own client has to the same target: it is to come back by
-        a CONNECT, for which a route is chosen anew. That costs the clients nothing (clients.md 0 fact 9), so it needs
-        no probe of the tunnels' own hosts. One that is too fresh to be called idle is asked again in a moment.
+        `of_all` where the route is dead or its tunnels stand still together; else those that its own client has to the
+        same target: it is to come back by a CONNECT, for which a route is chosen anew. That costs the clients nothing
+        (clients.md 0 fact 9), so it needs no probe of the tunnels' own hosts. One that is too fresh to be called idle is
+        asked again in a moment.
         """
         now = asyncio.get_running_loop().time()
         for other in list(self._watched.values()):

@@ -253,7 +253,7 @@ def test_verdicts_of_others_do_not_count() -> None:
     tunnel = answered(MANIFEST)
     for _ in range(5):
         tunnel.judge(here=True, elsewhere="leased")
-    assert released_after(tunnel, 100.0) == pytest.approx(LOST_AFTER + 1.0, abs=1.0)
+    assert released_after(tunnel, 100.0) == pytest.approx(POLICY.stuck_api_after + 1.0, abs=1.0)
 
 
 def test_old_verdict() -> None:
@@ -295,10 +295,11 @@ def test_request_on_a_dead_route(role: Role) -> None:
 
 @pytest.mark.parametrize("role", list(Role))
 def test_request_on_a_living_route(role: Role) -> None:
-    """A server may think for a minute before it answers."""
+    """A server may think for a minute before it answers, but not where layers are only handed out."""
     tunnel = waiting(role=role)
     tunnel.judge(here=True, elsewhere="leased")
-    assert released_after(tunnel, 100.0) == pytest.approx(LOST_AFTER + 1.0, abs=1.0)
+    expected = POLICY.stuck_api_after if role is Role.BLOB else LOST_AFTER
+    assert released_after(tunnel, 100.0) == pytest.approx(expected + 1.0, abs=1.0)
 
 
 def test_upload_on_a_living_route() -> None:
@@ -316,11 +317,12 @@ def test_upload_in_parts() -> None:
     assert released_after(tunnel, 1000.0) is None
 
 
-def test_small_answer_on_a_living_route() -> None:
-    """A tunnel that carried little and is silent for a minute is given up, though it is most likely idle."""
-    tunnel = suspected(MANIFEST)
+@pytest.mark.parametrize(("role", "seconds"), [(Role.API, LOST_AFTER), (Role.BLOB, POLICY.stuck_api_after)])
+def test_small_answer_on_a_living_route(role: Role, seconds: float) -> None:
+    """A tunnel that carried little and is silent for long is given up, though it is most likely idle."""
+    tunnel = suspected(MANIFEST, role)
     tunnel.judge(here=True, elsewhere=None)
-    assert released_after(tunnel, 100.0) == pytest.approx(LOST_AFTER + 1.0, abs=1.0)
+    assert released_after(tunnel, 100.0) == pytest.approx(seconds + 1.0, abs=1.0)
 
 
 @pytest.mark.parametrize("size", [MANIFEST, LAYER])

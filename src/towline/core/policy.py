@@ -122,7 +122,8 @@ class StallPolicy:
     """In the middle of an answer over a route that is alive: then this connection alone is stuck (clients.md E: 10 to
     12 s without a probe; CRI-O 1.30 cancels the pull at 10 s)."""
     stuck_api_after: float = 20.0
-    """The same at api and auth hosts: dockerd's classic store does not repeat their requests (clients.md 0 fact 6)."""
+    """The same at api and auth hosts: dockerd's classic store does not repeat their requests (clients.md 0 fact 6). At
+    blob hosts it is what an answer may take that has hardly begun."""
     dead_api_after: float = 10.0
     """While a request waits for its answer over a dead route: not every client repeats it (clients.md A.7)."""
     trickle_rate: float = 20_000.0

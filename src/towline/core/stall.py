@@ -10,10 +10,11 @@ was said last, and there is only ciphertext to tell that from:
 
     so far                             probe at   route dead, another alive   route alive
     64 KiB of an answer came           2 s        release                     release at 8 s (api, auth: 20 s)
-    the client sent last               2 s        release at 10 s (1)         release at 60 s (uploads: never)
-    less came: idle, or cut early      10 s       release                     release at 60 s
+    the client sent last               2 s        release at 10 s (1)         release at 60 s (2) (uploads: never)
+    less came: idle, or cut early      10 s       release                     release at 60 s (2)
 
     (1) at 2 s on a connection that was used before: Go repeats such a request by itself (clients.md 0 fact 9)
+    (2) at blob hosts at 20 s: they hand out what they have, and need no time to think about it
 
 Several connections over one route that stand still together are not stuck each for itself: little passes, much does
 not, as through a hole for large packets. They are treated as over a dead route, where another one is alive.
@@ -265,14 +266,15 @@ class Watch:
 
     def _patience(self) -> _Patience:
         policy = self._policy
+        lost_after = policy.stuck_api_after if self._role is Role.BLOB else LOST_AFTER
         if self._waits:
             uploads = self._bytes_out - self._request_from >= BULK
-            alive = math.inf if uploads else LOST_AFTER
+            alive = math.inf if uploads else lost_after
             reused = self._born is not None and self._asked_at - self._born > REUSED_AFTER
             dead = policy.suspect_after if reused else policy.dead_api_after
             return _Patience("with a request unanswered", policy.suspect_after, dead, alive)
         if self._answer < BULK:
-            return _Patience("after a small answer", policy.dead_api_after, policy.suspect_after, LOST_AFTER)
+            return _Patience("after a small answer", policy.dead_api_after, policy.suspect_after, lost_after)
         is_api = self._role in (Role.API, Role.AUTH)
         stuck_after = policy.stuck_api_after if is_api else policy.stuck_after
         return _Patience("after much of an answer", policy.suspect_after, policy.suspect_after, stuck_after)
