@@ -18,7 +18,7 @@ from functools import partial
 
 import structlog
 
-from towline.core.clients import ClientKind, Identity, kind_by_pause
+from towline.core.clients import ClientKind, Identity
 from towline.core.ledger import Ledger, Tunnel
 from towline.core.policy import StallPolicy
 from towline.core.releases import Past, Releases, may_release
@@ -66,8 +66,10 @@ class Watching:
 
     def _blame_if_back(self, tunnel: Tunnel, client: str, past: Past, now: float) -> None:
         """A client that is back as one that was interrupted had not finished: the route it was stuck on is at fault."""
+        if not past.returned:
+            return
         route = self._stuck.pop((client, tunnel.target), None)
-        if route is None or past.ended_at is None or kind_by_pause(now - past.ended_at) is ClientKind.UNKNOWN:
+        if route is None:
             return
         self.ledger.failovers["release"] += 1
         self.ledger.broke(route, tunnel, "stood still in the middle of an answer", now=now)

@@ -147,7 +147,9 @@ def test_all_layers_of_a_pull_at_once() -> None:
     for past in pasts:
         assert allowed(ClientKind.DOCKERD, past, wish(Cause.DEAD), now=20.0)
         releases.ended_early(CLIENT, HOST, past, moved=MUCH, now=20.0)
-    assert {releases.opened(CLIENT, HOST, now=25.2) for _ in range(6)} == {Past(failures=1, ended_at=20.0)}
+    assert {releases.opened(CLIENT, HOST, now=25.2) for _ in range(6)} == {
+        Past(failures=1, ended_at=20.0, returned=True)
+    }
 
 
 def test_layer_that_fails_again_and_again() -> None:
@@ -178,7 +180,16 @@ def test_worst_of_several() -> None:
     releases = Releases()
     releases.ended_early(CLIENT, HOST, Past(failures=1), moved=0, now=0.0)
     releases.ended_early(CLIENT, HOST, Past(), moved=MUCH, now=6.0)
-    assert releases.opened(CLIENT, HOST, now=11.5) == Past(failures=2, empty=1, ended_at=6.0)
+    assert releases.opened(CLIENT, HOST, now=11.5) == Past(failures=2, empty=1, ended_at=6.0, returned=True)
+
+
+@pytest.mark.parametrize(("after", "returned"), [(0.2, True), (2.2, True), (3.9, False), (5.2, True), (8.0, False)])
+def test_who_is_back(after: float, returned: bool) -> None:
+    """A tunnel that comes as long after any of several ends as a client waits is a return, whatever ended since."""
+    releases = Releases()
+    releases.ended_early(CLIENT, HOST, Past(), moved=MUCH, now=-3.0)
+    releases.ended_early(CLIENT, HOST, Past(), moved=MUCH, now=0.0)
+    assert releases.opened(CLIENT, HOST, now=after).returned is returned
 
 
 def test_empty_ends_when_something_came() -> None:

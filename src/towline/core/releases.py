@@ -22,7 +22,16 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from towline.core.clients import CONFIRMATIONS, DOCKERD_PAUSE, TOLERANCE, ClientKind, Identity, identify, wait
+from towline.core.clients import (
+    CONFIRMATIONS,
+    DOCKERD_PAUSE,
+    TOLERANCE,
+    ClientKind,
+    Identity,
+    identify,
+    kind_by_pause,
+    wait,
+)
 from towline.core.stall import Cause, Release
 
 PROGRESS = 1_153_434
@@ -58,6 +67,8 @@ class Past:
     """The newest of them in a row that brought nothing."""
     ended_at: float | None = None
     """When the newest of them ended."""
+    returned: bool = False
+    """So long after one of them as a client waits before it is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +171,8 @@ class Releases:
             self._pauses.put(client, pauses[-CONFIRMATIONS:])
             self._ends.put((client, host), _Ends(ends))
         failures = max(end.failures_if_back(now) for end in ends)
-        return Past(failures, empty=max(end.empty for end in ends), ended_at=ends[-1].at)
+        returned = any(kind_by_pause(now - end.at) is not ClientKind.UNKNOWN for end in ends)
+        return Past(failures, empty=max(end.empty for end in ends), ended_at=ends[-1].at, returned=returned)
 
     def ended_early(self, client: str, host: str, past: Past, *, moved: int, now: float) -> None:
         """A tunnel got FIN or RST in the middle, from us or from upstream; `past` is what `opened` told of it.

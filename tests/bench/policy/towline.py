@@ -21,8 +21,7 @@ from tests.bench.policy.towline_probes import Prober
 from tests.bench.policy.trace import Request
 from tests.bench.policy.world import World
 
-from towline.core.clients import ClientKind, kind_by_pause
-from towline.core.evidence import Carried
+from towline.core.delivery import Delivery
 from towline.core.health import Health
 from towline.core.ledger import Ledger, Tunnel
 from towline.core.pacing import Pacing
@@ -48,7 +47,6 @@ CLIENT = "127.0.0.1"
 PROCESS = "dockerd"  # whose patience client.py has
 SENT = 700  # bytes that a client sends: the end of its handshake and a request
 LOOK_EVERY = 0.5  # seconds between two looks (watching.py)
-MEASURABLE = 1 << 20  # bytes from which on a tunnel's rate is noted (watching.py)
 PROBE_TIME = (1.0, 2.5)  # seconds that the watch's probes have at least and at most (probing.py)
 OTHERS = 2  # routes that they try beside the tunnel's own (probing.py)
 
@@ -69,6 +67,7 @@ class Watched:
     began: float
     size: int
     """Bytes that its client asks for."""
+    delivery: Delivery
     watch: Watch | None = None
     still_together_at: float = -math.inf
 
@@ -148,11 +147,14 @@ class Towline:
             won = yield from self._race(tunnel, request, min(deadline, clock.now + client.CONNECT_LIMIT))
             if won is None:
                 return 0
+            flown_at = clock.now
             route = yield from self._fly(tunnel, request, *won, min(deadline, clock.now + client.HANDSHAKE_LIMIT))
             if route is None:
                 return 0
             self.world.used(route, request)
-            watched = Watched(tunnel, route, self.world.to(route, request), past, clock, clock.now, left)
+            delivery = Delivery(now=flown_at)
+            delivery.note(now=flown_at, bytes_in=0, bytes_out=SENT, held=False)
+            watched = Watched(tunnel, route, self.world.to(route, request), past, clock, clock.now, left, delivery)
             tunnel.flow = watched
             return (yield from self._relay(watched, deadline))
         except ClientLeft:
@@ -257,15 +259,12 @@ class Towline:
                 break
         del self._watched[watched.tunnel.id]
         self._prober.asked(watched.tunnel.target, watched.tunnel.classification)
-        seconds = watched.last_activity - watched.began
-        if watched.received >= MEASURABLE and seconds > 0:
-            state = watched.path.at(clock.now)
-            loss = state.loss if state else None
-            self.ledger.carried(watched.tunnel, Carried(watched.received, seconds, loss), now=clock.now)
+        self._learn(watched)
         return watched.size if clock.now >= done else watched.received
 
     def _look(self, watched: Watched) -> bool:
         """Look at a tunnel; True where it is released."""
+        self._learn(watched)
         now = self.world.clock.now
         assert watched.watch is not None
         step = watched.watch.look(
@@ -283,6 +282,13 @@ class Towline:
                 self.world.clock.spawn(self._judge(watched), background=True)
         return isinstance(step, Release) and self._release(watched, step)
 
+    def _learn(self, watched: Watched) -> None:
+        """Tell the ledger what came since the last time."""
+        now = self.world.clock.now
+        watched.delivery.note(now=now, bytes_in=watched.bytes_in, bytes_out=watched.bytes_out, held=False)
+        if carried := watched.delivery.take(known=self.ledger.rate(watched.route, watched.tunnel)):
+            self.ledger.carried(watched.tunnel, carried, now=now)
+
     def _release(self, watched: Watched, release: Release) -> bool:
         """Whether the client can bear it; then the ledger knows of it first."""
         now, tunnel = self.world.clock.now, watched.tunnel
@@ -299,10 +305,8 @@ class Towline:
 
     def _blame_if_back(self, tunnel: Tunnel, past: Past) -> None:
         """A client that is back had not finished: the route that it was stuck on is at fault."""
-        route, now = self._stuck.pop(tunnel.target, None), self.world.clock.now
-        if route is None or past.ended_at is None or kind_by_pause(now - past.ended_at) is ClientKind.UNKNOWN:
-            return
-        self.ledger.broke(route, tunnel, "stood still in the middle of an answer", now=now)
+        if past.returned and (route := self._stuck.pop(tunnel.target, None)) is not None:
+            self.ledger.broke(route, tunnel, "stood still in the middle of an answer", now=self.world.clock.now)
 
     def _stand_still_together(self, watched: Watched) -> bool:
         """Whether several tunnels to a host over a route stand still, and none of them moves."""
