@@ -16,12 +16,12 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import NamedTuple
 
 from tests.e2e.choice.links import SHAPES, Shape
@@ -34,12 +34,14 @@ TEN = 10  # times worse is a degraded route
 KIB, MIB = 2**10, 2**20
 IMAGE = (256 * KIB, MIB, 4 * MIB)
 """Bytes of the layers of a pull, a small image's: the largest takes a second over `wide`, beyond TCP's slow start."""
-SMALL_IMAGE = (256 * KIB, 512 * KIB, MIB)  # the same where many pulls are to follow a change quickly
+SMALL_IMAGE = (128 * KIB, 256 * KIB, 768 * KIB)  # the same where many pulls are to follow a change quickly
 SIZES = (128 * KIB, 256 * KIB, 512 * KIB, MIB, 3 * MIB)  # bytes of layers that are visited singly, with a mean of 1 MiB
 MIX = ("api",) * 6 + ("auth",) * 3 + ("blob",) * 4  # how often each role is visited
 WORKERS = 4  # visits at once
 
 BETWEEN_PULLS = 1.0  # seconds
+PACE = 2.0  # seconds between the beginnings of pulls that follow a change
+MOST_PULLS = 24  # under way at once: more than begin in the time that a change has
 MID_PULL = 0.4  # seconds after which a pull is at its layers
 HALF_PERIOD = 0.5  # seconds that a route that flaps at 1 Hz is there, or away
 NOISE_PERIOD = 0.5  # seconds between two moods of a restless network
@@ -194,29 +196,33 @@ def turn(stage: Stage, name: str, *, warm_up: float, within: tuple[float, float]
 def _follow(
     visitor: Visitor, happen: Callable[[], None], roles: Collection[str], right: str, within: float, told: list[str]
 ) -> float | None:
-    """Let a change happen in the middle of a pull; seconds until the first of two right pulls in a row began."""
-    with ThreadPoolExecutor(1) as pool:
-        under_way = pool.submit(visitor.pull, IMAGE)
+    """Let a change happen in the middle of a pull; seconds until the first of two right pulls in a row began.
+
+    Pulls begin at a steady pace: one that is under way over a route that got slow keeps none from beginning.
+    """
+    with ThreadPoolExecutor(MOST_PULLS) as pool:
+        pulls = [pool.submit(visitor.pull, IMAGE)]
         time.sleep(MID_PULL)
         happen()
         changed = time.monotonic()
-        told.append(f"{right} becomes right for {', '.join(roles)}")
-        first: float | None = None
-        while first is not None or time.monotonic() - changed < within:
-            time.sleep(BETWEEN_PULLS)
-            pull = visitor.pull(SMALL_IMAGE)
-            visitor.find_routes(pull.visits)
-            told.append(_tell(pull, changed))
-            if not _is_right(pull, roles, right):
-                first = None
-            elif first is None:
-                first = pull.began - changed
-            else:
+        while time.monotonic() - changed < within + PACE:
+            time.sleep(PACE)
+            pulls.append(pool.submit(visitor.pull, SMALL_IMAGE))
+            ended = list(takewhile(Future.done, pulls[1:]))
+            if _first_right(visitor, [pull.result() for pull in ended], roles, right):
                 break
-        before = under_way.result()
-        visitor.find_routes(before.visits)
-        told.append(_tell(before, changed))
-    return first
+    visitor.find_routes(visit for pull in pulls for visit in pull.result().visits)
+    told.append(f"{right} becomes right for {', '.join(roles)}")
+    told += [_tell(pull.result(), changed) for pull in pulls]
+    first = _first_right(visitor, [pull.result() for pull in pulls[1:]], roles, right)
+    return None if first is None else first.began - changed
+
+
+def _first_right(visitor: Visitor, pulls: Sequence[Pull], roles: Collection[str], right: str) -> Pull | None:
+    """The first of two right pulls in a row."""
+    visitor.find_routes(visit for pull in pulls for visit in pull.visits)
+    pairs = pairwise(pulls)
+    return next((one for one, two in pairs if _is_right(one, roles, right) and _is_right(two, roles, right)), None)
 
 
 def _is_right(pull: Pull, roles: Collection[str], right: str) -> bool:

@@ -28,6 +28,8 @@ LAYER_BYTES = 2**20  # of the image that is in the registry; the layers that are
 LARGEST = 16 * 2**20  # bytes of a layer that is pulled
 LAYER_PATH = "/layer"
 
+FIRST_PORT = 10_000  # and up to where the kernel's own choices begin: 22,000 visits
+
 # The worst first: who goes by the order of the configuration is wrong every time.
 ROUTES: dict[str, Any] = {name: {"interface": name} for name in ("poor", "wide", "quick")}
 
@@ -38,6 +40,8 @@ class Stage:
     def __init__(self) -> None:
         self._owned = ExitStack()
         self._numbers = itertools.count()
+        self.ports = itertools.count(FIRST_PORT)
+        """Ports for visits to come from: each is used once, so that a visit is known by it."""
         with undone_on_failure(self._owned):
             # Servers that drop their privileges must get in, which mkdtemp forbids.
             self._folder = Path(tempfile.mkdtemp(prefix="towline-choice-"))

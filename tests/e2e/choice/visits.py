@@ -48,8 +48,8 @@ class Visit:
     role: str
     began: float
     """On the monotonic clock, as all times here."""
-    client: str = ""
-    """`address:port` of its end, by which the log knows it."""
+    client: tuple[str, int]
+    """Its end, by which the log knows it."""
     seconds: float = 0.0
     received: int = 0
     """Bytes of the body."""
@@ -91,6 +91,7 @@ class Visitor:
 
     def __init__(self, stage: Stage, towline: Towline) -> None:
         self._near = stage.near
+        self._ports = stage.ports
         self._towline = towline
         self._tls = ssl.create_default_context(cafile=stage.ca)
         self.manifest = Errand(
@@ -103,8 +104,8 @@ class Visitor:
 
     def visit(self, errand: Errand) -> Visit:
         """One request in a tunnel of its own."""
-        visit = Visit(errand.role, time.monotonic())
         with self._lock:
+            visit = Visit(errand.role, time.monotonic(), ("127.0.0.1", next(self._ports)))
             self.visits.append(visit)
         try:
             self._visit(visit, errand)
@@ -114,8 +115,7 @@ class Visitor:
         return visit
 
     def _visit(self, visit: Visit, errand: Errand) -> None:
-        with self._near.connect(PROXY_ADDRESS, timeout=SILENCE) as plain:
-            visit.client = "{}:{}".format(*plain.getsockname())
+        with self._near.connect(PROXY_ADDRESS, timeout=SILENCE, source=visit.client) as plain:
             plain.sendall(f"CONNECT {errand.host}:443 HTTP/1.1\r\nHost: {errand.host}:443\r\n\r\n".encode())
             head = plain.recv(BLOCK)
             if not head.startswith(b"HTTP/1.1 200 "):
@@ -155,7 +155,7 @@ class Visitor:
 
     def find_routes(self, visits: Iterable[Visit]) -> None:
         """Look up in the log which route served each of these, once they have ended; one that was refused has none."""
-        wanted = {visit.client: visit for visit in visits if visit.route is None and not visit.problem}
+        wanted = {"{}:{}".format(*visit.client): visit for visit in visits if visit.route is None and not visit.problem}
         wait_until(lambda: self._look_up(wanted), "every tunnel is in the log", timeout=LOG_TIMEOUT)
 
     def _look_up(self, wanted: dict[str, Visit]) -> bool:

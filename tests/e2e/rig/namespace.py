@@ -98,10 +98,12 @@ class Namespace:
                 raise
         return descriptor
 
-    def connect(self, address: tuple[str, int], timeout: float = 5.0) -> socket.socket:
-        """A TCP connection made from in here to a literal address; the caller owns it."""
+    def connect(
+        self, address: tuple[str, int], timeout: float = 5.0, source: tuple[str, int] | None = None
+    ) -> socket.socket:
+        """A TCP connection made from in here to a literal address, from `source` or any; the caller owns it."""
         with self._entered("net", os.CLONE_NEWNET):
-            return socket.create_connection(address, timeout=timeout)
+            return socket.create_connection(address, timeout=timeout, source_address=source)
 
     def listen(self, address: tuple[str, int]) -> socket.socket:
         """A TCP listener in here; the caller owns it."""
