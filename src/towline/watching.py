@@ -218,8 +218,8 @@ class Watching:
 
         `of_all` where the route is dead or its tunnels stand still together; else those that its own client has to the
         same target: it is to come back by a CONNECT, for which a route is chosen anew. That costs the clients nothing
-        (clients.md 0 fact 9), so it needs no probe of the tunnels' own hosts. One that is too fresh to be called idle is
-        asked again in a moment.
+        (clients.md 0 fact 9), so it needs no probe of the tunnels' own hosts. One that is too fresh to be called idle
+        is asked again in a moment.
         """
         now = asyncio.get_running_loop().time()
         for other in list(self._watched.values()):
