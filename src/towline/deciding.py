@@ -63,6 +63,12 @@ class Deciding:
             raise Refused(HTTPStatus.FORBIDDEN, refusal.code, f"towline: {refusal.message}")
         return self._order(target, classification)
 
+    def family(self, target: Target) -> list[Target]:
+        """The other hosts that a pull from the same registry meets, most likely."""
+        registry = self._catalogue.registry(self._catalogue.classify(target).registry)
+        hosts = registry.usual_hosts() if registry is not None else []
+        return [Target(host, target.port) for host in hosts if host != target.host]
+
     def admit(self, target: Target, ip: IPAddress) -> str | None:
         """Why a resolved address may not be dialled; None where it may."""
         refusal = self._guard_for(target).check_address(target, ip)

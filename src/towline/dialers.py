@@ -9,7 +9,8 @@ Where a proxy or a DNS server is, the system says: nobody can be asked for the w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from towline.net.addresses import Admit
 from towline.net.connect import ConnectDialer
@@ -18,28 +19,49 @@ from towline.net.direct import DirectDialer
 from towline.net.dns import DnsResolver, NameServer
 from towline.net.dns_udp import UdpServer
 from towline.net.doh import HttpsServer
-from towline.net.resolve import Resolver, literal
+from towline.net.resolve import FixedResolver, Resolver, SoundResolver, literal
 from towline.net.slots import SlottedDialer
 from towline.net.socks import SocksDialer
-from towline.types import RouteKind, RouteSpec
+from towline.types import IPAddress, RouteKind, RouteSpec
+
+type Sound = Callable[[str, str, int, Sequence[IPAddress]], Sequence[IPAddress]]
+"""Which addresses of a host, to be dialled over a route at a port, are not known to be poisoned (verifying.py)."""
 
 
 class Dialers:
     """What one configuration dials with. `close()` when nothing is dialled any more."""
 
     def __init__(
-        self, routes: Iterable[RouteSpec], *, system: Resolver, admit: Admit, slots: asyncio.Semaphore
+        self,
+        routes: Iterable[RouteSpec],
+        *,
+        system: Resolver,
+        sound: Sound,
+        admit: Admit,
+        slots: asyncio.Semaphore,
     ) -> None:
         """`system` serves every configuration; `slots` are the dials that may be under way at once.
 
         Raises ConfigError for a CA bundle that cannot be read.
         """
+        routes = tuple(routes)
+        self.specs = {spec.name: spec for spec in routes}
         self._system = system
+        self._sound = sound
+        self._admit = admit
+        self._slots = slots
         self._own: list[DnsResolver] = []
-        self.by_route = {spec.name: self._dialer(spec, admit, slots) for spec in routes if not spec.disabled}
+        self.by_route = {spec.name: self._dialer(spec) for spec in routes if not spec.disabled}
 
-    def _dialer(self, spec: RouteSpec, admit: Admit, slots: asyncio.Semaphore) -> Dialer:
-        return SlottedDialer(self._over(spec, self._names(spec), admit), slots)
+    def _dialer(self, spec: RouteSpec) -> Dialer:
+        names = SoundResolver(self._names(spec), partial(self._sound, spec.name))
+        return SlottedDialer(self._over(spec, names, self._admit), self._slots)
+
+    def at(self, route: str, address: IPAddress) -> Dialer | None:
+        """A dialer over the route that finds every target at this address; None where there is no such route."""
+        if route not in self.by_route:
+            return None
+        return SlottedDialer(self._over(self.specs[route], FixedResolver(address), self._admit), self._slots)
 
     def _over(self, spec: RouteSpec, names: Resolver, admit: Admit) -> Dialer:
         """A dialer over the route of `spec` to what `names` resolves and `admit` lets pass."""

@@ -30,6 +30,7 @@ from towline.net.resolve import SystemResolver
 from towline.probing import Probing
 from towline.serving import Client, Serving
 from towline.types import Address, RouteSpec
+from towline.verifying import Verifying
 from towline.views import ReloadView, RouteView, Snapshot, SteeredView
 from towline.watching import Watching
 
@@ -58,6 +59,11 @@ class Service:
         self._drained: set[str] = set()
         """Routes that the operator drains: they keep their tunnels and get no new ones. One set, which others read."""
         self._deciding = self._decide(config)
+        self._verifying = Verifying(
+            rank=lambda target: self._deciding.rank(target),
+            family=lambda target: self._deciding.family(target),
+            dialers=lambda: self._dialers,
+        )
         self._dialers = self._dial_with(config, self._deciding)
         self._serving = Serving(
             rank=self._deciding.rank,
@@ -77,6 +83,7 @@ class Service:
                     dialers=lambda: self._serving.dialers,
                 ),
             ),
+            verifying=self._verifying,
         )
         self._leaving = Leaving(self._ledger, self._serving.relays)
         self._removed: dict[str, RouteSpec] = {}
@@ -92,7 +99,9 @@ class Service:
     def _dial_with(self, config: Config, deciding: Deciding) -> Dialers:
         """Raises ConfigError for a CA bundle that cannot be read."""
         slots = asyncio.Semaphore(config.limits.capped(self._capacity).dials)
-        return Dialers(config.routes, system=self._resolver, admit=deciding.admit, slots=slots)
+        return Dialers(
+            config.routes, system=self._resolver, sound=self._verifying.sound, admit=deciding.admit, slots=slots
+        )
 
     @property
     def limits(self) -> LimitsPolicy:
@@ -211,6 +220,7 @@ class Service:
         )
         self._drained &= here
         self._ledger.forget(changes.forgotten)
+        self._verifying.forget_routes(changes.forgotten)
         self._leaving.routes(changes.left)
         self._note_reload(changes)
         return config
@@ -260,6 +270,7 @@ class Service:
     def close(self) -> None:
         """Give back what the service holds, when every tunnel has ended."""
         self._leaving.close()
+        self._verifying.close()
         self._dialers.close()
         self._serving.access.close()
         self._serving.watching.close()

@@ -38,6 +38,7 @@ from towline.net.relay import Relay, RelayEnd, RelayLimits
 from towline.net.sockets import tune_client
 from towline.net.wire import hang_up
 from towline.types import Address, IPAddress, Ranking, Target, TunnelPhase
+from towline.verifying import Verifying
 from towline.watched import Watched
 from towline.watching import Watching
 
@@ -97,6 +98,7 @@ class Serving:
     limits: LimitsPolicy
     pipes: PipePool | None
     watching: Watching
+    verifying: Verifying
     name: str
     """What this process calls itself in Via (core/via.py)."""
     pacing: Pacing = field(default_factory=Pacing)
@@ -216,6 +218,7 @@ class Serving:
                     raise
             else:
                 self.ledger.raced(tunnel, won.attempts, won.route, now=now())
+                self.verifying.raced(tunnel.target, won.attempts)
                 self.pacing.reached(tunnel.target)
                 return won
             await unless_left(asyncio.sleep(pause), client.when_left)
@@ -233,7 +236,7 @@ class Serving:
             self.ledger.flown(tunnel, (), won.route, now=now())
             return Flown(won.route, won.dialed, request.forward + early)
         try:
-            flown = await fly(downstream, early, won, ranking, self.dialers, self.failover)
+            flown = await fly(downstream, early, won, ranking, self.dialers, self.failover, self.verifying.wrong_answer)
         except NoRoute as error:
             self.ledger.flown(tunnel, error.attempts, None, now=now())
             self.ledger.refuse("no_answer")
@@ -245,6 +248,8 @@ class Serving:
             downstream.close()
             raise
         self.ledger.flown(tunnel, flown.attempts, flown.route, now=now())
+        if flown.attempts:
+            self.verifying.answered(flown.route, tunnel.target, flown.dialed)
         return flown
 
     def _relay_for(self, downstream: socket.socket, flown: Flown, watched: Watched) -> Relay:

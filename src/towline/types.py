@@ -267,6 +267,7 @@ class OutcomeKind(StrEnum):
     TIMEOUT = "timeout"
     UNREACHABLE = "unreachable"
     UNRESOLVED = "unresolved"
+    POISONED = "poisoned"
     PROXY_REFUSED = "proxy refused"
     PROXY_AUTH = "proxy authentication"
     PROXY_PROTOCOL = "proxy protocol error"

@@ -53,6 +53,15 @@ async def failure(dialer: Dialer, target: Target) -> DialError:
     return caught.value
 
 
+@networked_kind
+async def test_says_at_which_address_the_target_is(lab: Lab, kind: str) -> None:
+    """Where this machine has resolved its name; a proxy that does so keeps it to itself."""
+    target = await lab.target()
+    dialed = await (await lab.dialer(kind)).dial(Target(NAME, target.port), deadline=soon())
+    dialed.close()
+    assert str(dialed.address) == ("127.0.0.1" if kind in {"direct", "socks5"} else "None")
+
+
 @every_kind
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", NAME])
 async def test_connects_to_literals_and_names(lab: Lab, kind: str, host: str) -> None:

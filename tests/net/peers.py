@@ -87,16 +87,17 @@ class Client:
 class Peer:
     """A listener on loopback that plays `script` with everyone who connects."""
 
-    def __init__(self, script: Script, *, host: str = "127.0.0.1") -> None:
+    def __init__(self, script: Script, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self._script = script
         self._host = host
+        self._port = port
         self.clients: list[Address] = []
         """Where connections came from, in order."""
         self._accepted: list[Client] = []
 
     async def __aenter__(self) -> Self:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        self._listener = socket.create_server((self._host, 0), family=family, backlog=128)
+        self._listener = socket.create_server((self._host, self._port), family=family, backlog=128)
         self._listener.setblocking(False)
         self._accepting = asyncio.create_task(self._accept(), name=f"peer at {self.address}")
         return self

@@ -20,7 +20,13 @@ pytestmark = pytest.mark.usefixtures("no_complaint", "nothing_left")
 
 def dialers(*routes: RouteSpec, names: dict[str, list[str]] | None = None) -> Dialers:
     """Dialers for these routes; `names` is what the system resolves, and loopback is where everything is."""
-    return Dialers(routes, system=TableResolver(names or {}), admit=lambda *_: None, slots=asyncio.Semaphore(8))
+    return Dialers(
+        routes,
+        system=TableResolver(names or {}),
+        sound=lambda _route, _host, _port, addresses: addresses,
+        admit=lambda *_: None,
+        slots=asyncio.Semaphore(8),
+    )
 
 
 async def dial(made: Dialers, route: str, port: int) -> str:

@@ -14,6 +14,7 @@ from tests.unit.test_tls import HELLO, hello_with
 
 from towline.core.policy import FailoverPolicy
 from towline.errors import ClientLeft, DialError, NoRoute
+from towline.net.dialer import Dialed
 from towline.net.flight import MAX_FLIGHT, Flown, fly
 from towline.net.racer import Won
 from towline.types import Blame, Candidate, Classification, OutcomeKind, Phase, Ranking, Role, Target
@@ -72,6 +73,8 @@ class World:
     client: socket.socket
     dialers: dict[str, FakeDialer] = field(default_factory=dict)
     servers: list[asyncio.Task[None]] = field(default_factory=list)
+    wrong: list[tuple[str, Dialed, str]] = field(default_factory=list)
+    """What answered with something that the target does not say."""
 
     async def fly(self, scripts: dict[str, Script | None], *, early: bytes = b"", budget: float = 5.0) -> Flown:
         """Dial the first route, let every route's server play its script, and fly; None is a route that hangs."""
@@ -86,7 +89,10 @@ class World:
         policy = FailoverPolicy(budget_flight=budget, budget_blob=budget)
         async with asyncio.timeout(DEADLINE):
             ranking = Ranking(TARGET, API, candidates)
-            return await fly(self.near, early, Won(first, dialed, ()), ranking, self.dialers, policy)
+            return await fly(self.near, early, Won(first, dialed, ()), ranking, self.dialers, policy, self._wrong)
+
+    def _wrong(self, route: str, target: Target, dialed: Dialed, error: DialError) -> None:
+        self.wrong.append((route, dialed, error.detail))
 
     async def _serve(self, route: str, script: Script) -> None:
         while not self.dialers[route].far_ends:  # noqa: ASYNC110 - the fake dialer has no event for it
@@ -134,15 +140,28 @@ async def test_hello_may_come_in_pieces(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [silence, closes, closes_at_once, answers(FATAL_ALERT), answers(b"HTTP/1.1 403 No\r\n")]
+    ("bad", "wrong"),
+    [
+        (silence, []),
+        (closes, []),
+        (closes_at_once, []),
+        (answers(FATAL_ALERT), ["TLS alert 40"]),
+        (answers(b"HTTP/1.1 403 No\r\n"), ["answered the ClientHello with something that is no TLS"]),
+    ],
 )
-async def test_bad_first_route_is_replaced(world: World, bad: Script) -> None:
-    """Silence, FIN before and after the hello, an alert and a block page: the next route gets the same hello."""
+async def test_bad_first_route_is_replaced(world: World, bad: Script, wrong: list[str]) -> None:
+    """Silence, FIN before and after the hello, an alert and a block page: the next route gets the same hello.
+
+    Answers that the target does not give are told of, with where they came from.
+    """
     world.client.sendall(HELLO)
     flown = await world.fly({"direct": bad, "vpn": answers(SERVER_HELLO)})
     with flown.dialed.sock:
         assert (flown.route, flown.dialed.early) == ("vpn", SERVER_HELLO)
     assert [attempt.route for attempt in flown.attempts] == ["direct", "vpn"]
+    assert [(route, dialed.peer, why) for route, dialed, why in world.wrong] == [
+        ("direct", TARGET.authority, why) for why in wrong
+    ]
 
 
 async def test_any_number_of_routes(world: World) -> None:

@@ -7,13 +7,14 @@ import ipaddress
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
+from tests.net.resolvers import TableResolver
 
 from towline.errors import DialError
-from towline.net.resolve import Endpoint, SystemResolver, interleave, literal
-from towline.types import Blame, OutcomeKind, Phase
+from towline.net.resolve import Endpoint, FixedResolver, SoundResolver, SystemResolver, interleave, literal
+from towline.types import Blame, IPAddress, OutcomeKind, Phase
 
 type Found = tuple[int, int, int, str, tuple[str, int]]
 
@@ -202,3 +203,33 @@ def test_a_lookup_that_outlives_its_loop_ends_quietly(held: HeldLookups) -> None
     for thread in late:
         thread.join(10)
     assert len(late) == 1  # an exception in it would fail this test as an unhandled thread exception
+
+
+async def test_leaves_out_what_is_known_to_be_poisoned() -> None:
+    """The others keep their order, and the choice is told all that it turns on."""
+    asked: list[tuple[str, int, Sequence[IPAddress]]] = []
+
+    def choose(host: str, port: int, addresses: Sequence[IPAddress]) -> Sequence[IPAddress]:
+        asked.append((host, port, addresses))
+        return [addresses[2], addresses[0]]
+
+    three = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+    resolver = SoundResolver(TableResolver({"registry.test": three}), choose)
+    assert await resolver.resolve("registry.test", 443, deadline=soon()) == endpoints(three[0], three[2])
+    assert asked == [("registry.test", 443, [endpoint.ip for endpoint in endpoints(*three)])]
+
+
+async def test_says_that_every_address_is_poisoned() -> None:
+    """Then the route has no answer, which is its fault, and the next one's turn."""
+    resolver = SoundResolver(TableResolver({"registry.test": ["192.0.2.1"]}), lambda *_: ())
+    with pytest.raises(DialError) as caught:
+        await resolver.resolve("registry.test", 443, deadline=soon())
+    error = caught.value
+    assert (error.kind, error.phase, error.blame) == (OutcomeKind.POISONED, Phase.RESOLVE, Blame.ROUTE)
+    assert error.detail == "poisoned answer (192.0.2.1 for registry.test)"
+
+
+async def test_every_name_is_at_a_fixed_address() -> None:
+    """What is checked is that address, whatever name servers say."""
+    (endpoint,) = endpoints("2001:db8::1")
+    assert await FixedResolver(endpoint.ip).resolve("registry.test", 443, deadline=soon()) == [endpoint]

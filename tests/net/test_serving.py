@@ -20,8 +20,10 @@ from towline.core import pacing
 from towline.core.head import HeadReader, Request
 from towline.core.ledger import Ledger
 from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, StallPolicy
+from towline.dialers import Dialers
 from towline.errors import ClientLeft, DialError, Refused
 from towline.net.dialer import Dialed, Dialer
+from towline.net.resolve import SystemResolver
 from towline.probing import Probing
 from towline.serving import ESTABLISHED, Serving
 from towline.types import (
@@ -36,8 +38,11 @@ from towline.types import (
     Target,
     TunnelPhase,
 )
+from towline.verifying import Verifying
 from towline.watching import Watching
 
+NO_ROUTES = Dialers((), system=SystemResolver(), sound=lambda *_: (), admit=lambda *_: None, slots=asyncio.Semaphore())
+"""What addresses would be checked over: the tests of verifying have some."""
 TARGET = Target("registry.test", 443)
 CONNECT = Request("CONNECT", TARGET)
 API = Classification("test", Role.API, "registry.test", "api host of test")
@@ -177,6 +182,7 @@ def serving(dialers: Mapping[str, Dialer], **changes: Any) -> Serving:
         "dialers": dialers,
         "ledger": ledger,
         "watching": Watching(ledger, StallPolicy, Probing(ledger, rank, lambda: dialers)),
+        "verifying": Verifying(rank, lambda _: (), lambda: NO_ROUTES),
         "access": Access(AccessPolicy()),
         "failover": FailoverPolicy(budget_api=BEFORE_A_TIMEOUT),
         "limits": LimitsPolicy(linger=0.2),

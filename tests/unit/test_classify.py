@@ -107,6 +107,13 @@ def test_build_refuses(specs: list[RegistrySpec], fault: str) -> None:
         Catalogue.build(specs)
 
 
+def test_usual_hosts() -> None:
+    """Those that a pull meets first: one of each role, as far as they are spelled out."""
+    spec = RegistrySpec("r", api=("*.r.example", "r.example", "s.r.example"), auth=("auth.r.example",), blob=("*.cdn",))
+    assert spec.usual_hosts() == ["r.example", "auth.r.example"]
+    assert RegistrySpec("none").usual_hosts() == []
+
+
 def test_registry() -> None:
     """Registries are found by name; `unlisted` is not one."""
     assert CATALOGUE.registry("near") is NEAR

@@ -38,6 +38,14 @@ class RegistrySpec:
     direct_first: bool = False
     """The route `direct` is ranked first: the registry is near, and the other routes lead away from it."""
 
+    def usual_hosts(self) -> list[str]:
+        """The hosts that a pull meets, most likely: the first of each role that is spelled out."""
+        named = [
+            [text for text in patterns if HostPattern.parse(text).exact]
+            for patterns in (self.api, self.auth, self.blob)
+        ]
+        return [patterns[0] for patterns in named if patterns]
+
     def roles(self) -> Iterator[tuple[Role, str]]:
         """Role and pattern, the role with the tightest budget first."""
         for role, patterns in ((Role.API, self.api), (Role.AUTH, self.auth), (Role.BLOB, self.blob)):

@@ -15,7 +15,7 @@ import socket
 from dataclasses import dataclass
 from typing import Protocol
 
-from towline.types import Target
+from towline.types import IPAddress, Target
 
 
 @dataclass(slots=True)
@@ -28,6 +28,8 @@ class Dialed:
     """The address reached, `host:port`: the target's for direct, else the proxy's."""
     early: bytes = b""
     """Bytes that came after the proxy's handshake and belong to the target."""
+    address: IPAddress | None = None
+    """The target's address; None where a proxy has resolved the name."""
 
     def close(self) -> None:
         """Close the connection."""

@@ -27,4 +27,4 @@ class DirectDialer:
             allowed = admitted(target, found, self._admit)
             progress.phase = Phase.CONNECT
             sock, endpoint = await connect_first(allowed, self._spec)
-        return Dialed(sock, peer=str(endpoint))
+        return Dialed(sock, peer=str(endpoint), address=endpoint.ip)

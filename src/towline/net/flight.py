@@ -19,6 +19,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 from towline.core.policy import FailoverPolicy
@@ -29,6 +30,11 @@ from towline.net.edge import closed, dialing
 from towline.net.racer import Won, race, unless_left
 from towline.net.wire import RECEIVE_SIZE, receive, send_all
 from towline.types import Attempt, Blame, OutcomeKind, Phase, Ranking, Target
+
+type Told = Callable[[str, Target, Dialed, DialError], object]
+"""Told by the route, the target, where it was looked for, and what is wrong with the answer."""
+
+_WRONG_ANSWERS = {OutcomeKind.NOT_TLS, OutcomeKind.TLS}
 
 MAX_FLIGHT = 64 * 1024  # bytes kept for replay; a ClientHello with post-quantum key shares has under 2 KiB
 
@@ -57,8 +63,11 @@ async def fly(
     ranking: Ranking,
     dialers: Mapping[str, Dialer],
     policy: FailoverPolicy,
+    wrong_answer: Told,
 ) -> Flown:
     """Take the first flight off `client` (and `early`, read before) and race it, first over what `won`.
+
+    `wrong_answer` is told of what answered it with something that the target does not say.
 
     The connection that `won` is closed or handed on in any case. Raises ClientLeft, and NoRoute where no route answers
     within the budget: the client's own TLS timer ends soon after.
@@ -76,8 +85,10 @@ async def fly(
         raise
     if kind is not Flight.HELLO:
         return Flown(won.route, won.dialed, flight, tls=kind is Flight.EARLY_DATA, http2=offers_http2(flight))
-    first = FlightDialer(dialers[won.route], flight, established=won.dialed)
-    lines = {route: FlightDialer(dialer, flight) for route, dialer in dialers.items()} | {won.route: first}
+    told = {route: partial(wrong_answer, route) for route in dialers}
+    first = FlightDialer(dialers[won.route], flight, told[won.route], established=won.dialed)
+    others = {route: FlightDialer(dialer, flight, told[route]) for route, dialer in dialers.items()}
+    lines = others | {won.route: first}
     budget = policy.budget_flight if len(ranking.candidates) > 1 else policy.budget_blob
     policy = replace(policy, dial_timeout=budget)
     try:
@@ -181,10 +192,17 @@ class _Departure:
 class FlightDialer:
     """A dialer that is done when its target has answered the first flight; the answer is in `Dialed.early`."""
 
-    def __init__(self, dialer: Dialer, hello: bytes, established: Dialed | None = None) -> None:
+    def __init__(
+        self,
+        dialer: Dialer,
+        hello: bytes,
+        wrong_answer: Callable[[Target, Dialed, DialError], object],
+        established: Dialed | None = None,
+    ) -> None:
         """`established` is a connection that stands already and saves the dial; it is the dialer's from here on."""
         self._dialer = dialer
         self._hello = hello
+        self._wrong_answer = wrong_answer
         self._established = established
 
     async def dial(self, target: Target, *, deadline: float) -> Dialed:
@@ -197,8 +215,10 @@ class FlightDialer:
                 progress.phase = Phase.FIRST_FLIGHT
                 await send_all(dialed.sock, self._hello)
                 dialed.early = await _plausible_answer(dialed.sock)
-        except BaseException:
+        except BaseException as error:
             dialed.close()
+            if isinstance(error, DialError) and error.kind in _WRONG_ANSWERS:
+                self._wrong_answer(target, dialed, error)
             raise
         return dialed
 

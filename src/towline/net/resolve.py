@@ -20,13 +20,14 @@ import ipaddress
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import zip_longest
 from typing import NamedTuple, Protocol
 
+from towline.errors import DialError
 from towline.net.edge import dialing
-from towline.types import Address, IPAddress, Target
+from towline.types import Address, Blame, IPAddress, OutcomeKind, Phase, Target
 
 MAX_LOOKUPS = 16
 """Threads in getaddrinfo at once. A registry is two or three names, so this many are stuck only when all are."""
@@ -117,6 +118,38 @@ class SystemResolver:
         self._running -= 1
         self._answers.pop(name).set_result(answer)
         self._start_queued()
+
+
+type Choose = Callable[[str, int, Sequence[IPAddress]], Sequence[IPAddress]]
+"""Which of the addresses that a name has, to be dialled at a port, are the host's (towline/verifying.py)."""
+
+
+class SoundResolver:
+    """Another resolver's answers, less the addresses that are known to be poisoned."""
+
+    def __init__(self, names: Resolver, choose: Choose) -> None:
+        self._names = names
+        self._choose = choose
+
+    async def resolve(self, host: str, port: int, *, deadline: float) -> list[Endpoint]:
+        """Endpoints of `host`; see Resolver. Raises DialError where another route is known to be better."""
+        found = await self._names.resolve(host, port, deadline=deadline)
+        sound = set(self._choose(host, port, [endpoint.ip for endpoint in found]))
+        if not sound:
+            detail = f"poisoned answer ({found[0].ip} for {host})"
+            raise DialError(OutcomeKind.POISONED, Phase.RESOLVE, Blame.ROUTE, detail)
+        return [endpoint for endpoint in found if endpoint.ip in sound]
+
+
+class FixedResolver:
+    """Every name is at one address: for a check of that address."""
+
+    def __init__(self, address: IPAddress) -> None:
+        self._address = address
+
+    async def resolve(self, host: str, port: int, *, deadline: float) -> list[Endpoint]:
+        """The endpoint at that address; see Resolver."""
+        return [Endpoint(self._address, port)]
 
 
 def _getaddrinfo(host: str, port: int) -> _Answer:

@@ -70,7 +70,7 @@ class SocksDialer:
         except BaseException:
             sock.close()
             raise
-        return Dialed(sock, peer=str(endpoint), early=early)
+        return Dialed(sock, peer=str(endpoint), early=early, address=Target(host, port).ip)
 
 
 def _credentials(spec: RouteSpec) -> Credentials | None:
