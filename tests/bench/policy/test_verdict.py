@@ -25,16 +25,16 @@ def marks(*results: Result) -> list[bool]:
 
 def test_all_is_met() -> None:
     """Steady, changing, all, behind nobody, failures, switches."""
-    good = scenario("a", False, row(1.04, switches=6.0), row(1.0))
+    good = scenario("apart", False, row(1.04, switches=6.0), row(1.0))
     assert marks(good, scenario("b", True, row(1.19), row(1.3, failed=1))) == [True] * 6
 
 
 def test_what_is_not_met_is_told() -> None:
     """Each line has what was measured."""
-    bad = scenario("a", False, row(1.3, failed=2, switches=9.0), row(1.1, failed=1))
+    bad = scenario("apart", False, row(1.3, failed=2, switches=9.0), row(1.1, failed=1))
     assert marks(bad) == [False] * 5
     told = "\n".join(verdict([bad]))
-    for text in ("1.300, 1.05 at most", "a 1.300 to 1.100 (other)", "2 failed", "9.0 switches an hour on a"):
+    for text in ("1.300, 1.05 at most", "apart 1.300 to 1.100 (other)", "2 failed", "9.0 switches an hour on apart"):
         assert text in told
 
 
