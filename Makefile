@@ -18,7 +18,7 @@ headline = @printf '\n== %s  %s\n' "$$(date +%T)" '$@'
 PYTEST := -m pytest --hypothesis-profile=ci
 
 .NOTPARALLEL:
-.PHONY: help install run test check bench policy-bench faults format clean lock lint unit core-coverage e2e packages
+.PHONY: help install run test check bench policy-bench choices faults format clean lock lint unit core-coverage e2e packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,10 @@ core-coverage: $(VENV)/.dev ## after `make unit`: each module of the core is cov
 e2e: $(VENV)/.dev packages ## pulls by real clients through real proxies, and faults in short (root, Debian's packages)
 	$(headline)
 	$(PYTHON) $(PYTEST) tests/e2e tests/faults $(ARGS)
+
+choices: $(VENV)/.dev packages ## which routes are taken, live, as they get worse and better (half an hour; ARGS=--help)
+	$(headline)
+	$(PYTHON) -m tests.e2e.choice $(ARGS)
 
 faults: $(VENV)/.dev packages ## every fault, by every client, ten times, as a table (hours; ARGS="--runs 1": see --help)
 	$(headline)

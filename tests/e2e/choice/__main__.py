@@ -22,7 +22,8 @@ from functools import partial
 from typing import NamedTuple
 
 from tests.e2e.choice.explained import explain, missing
-from tests.e2e.choice.measures import CHANGES, RIGHT, choices, flapping, noise, pull_for, turn
+from tests.e2e.choice.figures import CHANGES, RIGHT
+from tests.e2e.choice.measures import choices, flapping, noise, pull_for, turn
 from tests.e2e.choice.stage import Stage
 from tests.e2e.choice.visits import Visitor
 from tests.e2e.rig.registry import API_HOST, AUTH_HOST, BLOB_HOST
@@ -76,7 +77,8 @@ def _choices(stage: Stage, tunnels: int) -> Verdict:
 
 def _turn(stage: Stage, change: str) -> Verdict:
     result = turn(stage, change, warm_up=WARM_UP, within=WITHIN, worse_for=WORSE_FOR)
-    return result.is_within(*WITHIN), str(result)
+    worse, better = WITHIN
+    return result.worse.within(worse) and result.better.within(better), str(result)
 
 
 def _flapping(stage: Stage, link: str) -> Verdict:

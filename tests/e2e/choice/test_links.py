@@ -7,8 +7,9 @@ from functools import partial
 from typing import NamedTuple
 
 import pytest
+from tests.e2e.choice.figures import CHANGES, RIGHT
 from tests.e2e.choice.links import SHAPES
-from tests.e2e.choice.measures import CHANGES, MIB, RIGHT, shaped
+from tests.e2e.choice.measures import MIB, shaped
 from tests.e2e.choice.stage import LAYER_PATH, Stage
 from tests.e2e.rig.process import ProgramError
 from tests.e2e.rig.registry import API_HOST, BLOB_HOST

@@ -65,6 +65,10 @@ class Visit:
         """Whether its route was no choice but a try, to learn of it."""
         return TRIED in self.why
 
+    def __str__(self) -> str:
+        way = self.route or self.problem
+        return f"{self.role} by {way}, {self.received} bytes in {self.seconds:.2f} s: {self.why}"
+
 
 @dataclass(slots=True)
 class Pull:
@@ -75,6 +79,10 @@ class Pull:
     seconds: float = 0.0
     problem: str | None = None
     """Why it failed, None where it completed."""
+
+    def __str__(self) -> str:
+        routes = (f"{visit.role}:{visit.route or visit.problem}{'(tried)' * visit.tried}" for visit in self.visits)
+        return f"{self.seconds:.1f} s over {' '.join(routes)}"
 
 
 PING = Errand("api", API_HOST, "/v2/", expected=401)
