@@ -170,12 +170,12 @@ def _line(value: object) -> Line:
         raise ValueError("has neither `route` nor `bytes` nor `network`")
     _check_keys(value, kind)
     if kind is Network:
-        return Network(_seconds(value, "t"), _text(value, "network"))
+        return Network(_number(value, "t"), _text(value, "network"))
     if kind is Request:
         role = _role(value["role"])
-        return Request(_seconds(value, "t"), _text(value, "registry"), role, int(_number(value, "bytes")))
+        return Request(_number(value, "t"), _text(value, "registry"), role, int(_number(value, "bytes")))
     return State(
-        t=_seconds(value, "t"),
+        t=_number(value, "t"),
         route=_text(value, "route"),
         connect=None if value["connect"] is None else _number(value, "connect"),
         first_byte=None if value["first_byte"] is None else _number(value, "first_byte"),
@@ -195,10 +195,6 @@ def _check_keys(value: Mapping[str, object], kind: type[Line]) -> None:
         raise ValueError(f"lacks {', '.join(missing)}")
     if unknown := sorted(value.keys() - known):
         raise ValueError(f"has unknown {', '.join(unknown)}")
-
-
-def _seconds(value: Mapping[str, Any], key: str) -> float:
-    return _number(value, key)
 
 
 def _number(value: Mapping[str, Any], key: str) -> float:
