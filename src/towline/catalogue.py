@@ -29,6 +29,7 @@ class _Entry(BaseModel):
     auth: list[str] = []
     blob: list[str] = []
     direct_first: bool = False
+    probe: str | None = None
 
 
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -56,6 +57,7 @@ def parse_catalogue(text: str) -> Catalogue:
                 auth=tuple(entry.auth),
                 blob=tuple(entry.blob),
                 direct_first=entry.direct_first,
+                probe=entry.probe,
             )
             for name, entry in entries.items()
         ]

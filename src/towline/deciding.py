@@ -1,6 +1,7 @@
 """What one configuration decides about a target: which registry it is, whether it may be reached, over which routes.
 
     rank(target)      classify, guard, order                     the life of a request begins with it
+    image(target)     the public image that probes read from there
     admit(target, ip) may this resolved address be dialled?      asked by the dialers before each SYN
     explain(host, port)                                          the same decisions, to be read
 
@@ -68,6 +69,11 @@ class Deciding:
         registry = self._catalogue.registry(self._catalogue.classify(target).registry)
         hosts = registry.usual_hosts() if registry is not None else []
         return [Target(host, target.port) for host in hosts if host != target.host]
+
+    def image(self, target: Target) -> str | None:
+        """The public image that probes read from at a target; None where none is known."""
+        registry = self._catalogue.registry(self._catalogue.classify(target).registry)
+        return None if registry is None else registry.image_at(target.host)
 
     def admit(self, target: Target, ip: IPAddress) -> str | None:
         """Why a resolved address may not be dialled; None where it may."""

@@ -25,13 +25,14 @@ from towline.deciding import Deciding
 from towline.dialers import Dialers
 from towline.errors import ConfigError, ListenError, Problem, Refused
 from towline.leaving import Leaving
+from towline.measuring import Present, measuring
 from towline.net.pipes import PipePool
 from towline.net.resolve import SystemResolver
 from towline.probing import Probing
 from towline.serving import Client, Serving
-from towline.types import Address, RouteSpec
+from towline.types import Address, RouteSpec, Target
 from towline.verifying import Verifying
-from towline.views import ReloadView, RouteView, Snapshot, SteeredView
+from towline.views import ProbedView, ReloadView, RouteView, Snapshot, SteeredView
 from towline.watching import Watching
 
 log = structlog.get_logger("towline")
@@ -65,6 +66,7 @@ class Service:
             dialers=lambda: self._dialers,
         )
         self._dialers = self._dial_with(config, self._deciding)
+        self._measuring = measuring(self._ledger, self._present, config.health.probe_bytes)
         self._serving = Serving(
             rank=self._deciding.rank,
             dialers=self._dialers.by_route,
@@ -84,6 +86,7 @@ class Service:
                 ),
             ),
             verifying=self._verifying,
+            asked=self._measuring.asked,
         )
         self._leaving = Leaving(self._ledger, self._serving.relays)
         self._removed: dict[str, RouteSpec] = {}
@@ -92,6 +95,9 @@ class Service:
         self._draining = False
         self._reload = ReloadView()
         self._reloaded_at: float | None = None
+
+    def _present(self) -> Present:
+        return Present(self._deciding.rank, self._serving.dialers, self._deciding.image)
 
     def _decide(self, config: Config) -> Deciding:
         return Deciding(config, self._ledger.learned, drained=self._drained, clock=self._clock)
@@ -120,6 +126,11 @@ class Service:
         """What a CONNECT to `host`:`port` would meet now (deciding.py). Raises TargetError."""
         return self._deciding.explain(host, port)
 
+    async def probe(self, host: str | None, port: int) -> list[ProbedView]:
+        """Probe a host, or without one the hosts in use, over every route. Raises TargetError and Refused."""
+        targets = self._measuring.in_use if host is None else [Target.parse(host, port)]
+        return [await self._measuring.probe(target) for target in targets]
+
     def snapshot(self) -> Snapshot:
         """The state at this moment."""
         now = self._clock()
@@ -135,6 +146,7 @@ class Service:
             routes=self._route_views(now),
             tunnels=self._ledger.tunnel_views(now=now),
             totals=self._ledger.totals(),
+            probes=self._measuring.view(),
         )
 
     def _route_views(self, now: float) -> tuple[RouteView, ...]:
@@ -221,6 +233,7 @@ class Service:
         self._drained &= here
         self._ledger.forget(changes.forgotten)
         self._verifying.forget_routes(changes.forgotten)
+        self._measuring.reloaded(config.health.probe_bytes, changes.forgotten)
         self._leaving.routes(changes.left)
         self._note_reload(changes)
         return config
@@ -274,5 +287,6 @@ class Service:
         self._dialers.close()
         self._serving.access.close()
         self._serving.watching.close()
+        self._measuring.close()
         if self._serving.pipes is not None:
             self._serving.pipes.close()

@@ -37,7 +37,7 @@ from towline.net.racer import Won, race, unless_left
 from towline.net.relay import Relay, RelayEnd, RelayLimits
 from towline.net.sockets import tune_client
 from towline.net.wire import hang_up
-from towline.types import Address, IPAddress, Ranking, Target, TunnelPhase
+from towline.types import Address, Classification, IPAddress, Ranking, Target, TunnelPhase
 from towline.verifying import Verifying
 from towline.watched import Watched
 from towline.watching import Watching
@@ -101,6 +101,8 @@ class Serving:
     verifying: Verifying
     name: str
     """What this process calls itself in Via (core/via.py)."""
+    asked: Callable[[Target, Classification], object] = lambda *_: None
+    """Called for each request that may be served."""
     pacing: Pacing = field(default_factory=Pacing)
     relays: dict[int, Relay] = field(default_factory=dict)
     """The relay of each open tunnel, by the tunnel's number."""
@@ -161,6 +163,7 @@ class Serving:
         ranking = self.rank(request.target)
         now = asyncio.get_running_loop().time
         tunnel = self.ledger.open(request.target, client.name, ranking.classification, now=now())
+        self.asked(request.target, ranking.classification)
         client.entered()
         self._by_client[client.ip] += 1
         watched = self.watching.opened(tunnel, str(client.ip), client.ends)

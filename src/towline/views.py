@@ -99,6 +99,46 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbesView:
+    """What is asked of routes beside traffic, and what that costs."""
+
+    count: int = 0
+    """Since the start: one host over one route each."""
+    failed: int = 0
+    bytes_last_hour: int = 0
+    limit: int = 0
+    """Bytes an hour; 0 is no probes."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindingView:
+    """What a probe found of one host over one route; None where it did not come so far."""
+
+    route: str
+    target: str
+    role: str
+    ok: bool
+    detail: str
+    dial_seconds: float | None
+    first_byte_seconds: float | None
+    rate_bytes_per_second: float | None
+    bytes: int
+    """That it cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbedView:
+    """What probes found that somebody asked for: of the host, and of the hosts that it sent to."""
+
+    target: str
+    registry: str
+    role: str
+    findings: tuple[FindingView, ...]
+    excluded: tuple[tuple[str, str], ...]
+    """Routes that may not serve it, and why."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadView:
     """The last reload of the configuration, empty before the first."""
 
@@ -133,3 +173,4 @@ class Snapshot:
     routes: tuple[RouteView, ...]
     tunnels: tuple[TunnelView, ...]
     totals: Totals
+    probes: ProbesView = ProbesView()

@@ -100,7 +100,7 @@ class Registry:
         self = cls(api, auth, blob)
         async with Peer(api) as api_peer, Peer(auth) as auth_peer, Peer(blob) as blob_peer:
             self.ports = {Role.API: api_peer.port, Role.AUTH: auth_peer.port, Role.BLOB: blob_peer.port}
-            self._behave()
+            self.behave()
             yield self
 
     @property
@@ -120,7 +120,8 @@ class Registry:
         what = Classification(registry, role, target.host, "")
         return Ranking(target, what, tuple(Candidate(route, 1.0, "", 0.25) for route in routes))
 
-    def _behave(self) -> None:
+    def behave(self) -> None:
+        """From now on be well."""
         content = bytes(range(256)) * (LAYER // 256)
         layer = {"digest": f"sha256:{hashlib.sha256(content).hexdigest()}", "size": LAYER}
         manifest = json.dumps({"layers": [{**layer, "digest": f"sha256:{1:064}", "size": 9}, layer]}).encode()

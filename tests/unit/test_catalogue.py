@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from towline.catalogue import load_catalogue, parse_catalogue
+from towline.config import values
 from towline.core.classify import Catalogue
 from towline.types import Role, Target
 
@@ -150,6 +151,16 @@ def test_every_rule_is_met(catalogue: Catalogue) -> None:
 def test_direct_first(catalogue: Catalogue) -> None:
     """The registries of mainland China, and no others, start with the route `direct`."""
     assert {name for name, spec in catalogue.registries.items() if spec.direct_first} == MAINLAND
+
+
+def test_probes(catalogue: Catalogue) -> None:
+    """What probes read from is an image, at one host that is named whole."""
+    probed = [spec for spec in catalogue.registries.values() if spec.probe is not None]
+    assert len(probed) > 5
+    for spec in probed:
+        assert values.image(spec.probe or "") == spec.probe
+        assert spec.image_at(spec.api[0]) == spec.probe
+        assert "*" not in spec.api[0]
 
 
 def test_no_registry_is_written_twice() -> None:

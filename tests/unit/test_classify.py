@@ -142,15 +142,26 @@ def test_override_adds_hosts_and_keeps_the_rest() -> None:
 
 
 def test_override_keeps_policy() -> None:
-    """What an override does not mention stays: routes and direct_first too."""
-    once = CATALOGUE.with_overrides([RegistrySpec("near", routes=("vpn",)), RegistrySpec("hub", direct_first=True)])
+    """What an override does not mention stays: routes, probe and direct_first too."""
+    near = RegistrySpec("near", routes=("vpn",), probe="team/base")
+    once = CATALOGUE.with_overrides([near, RegistrySpec("hub", direct_first=True)])
     twice = once.with_overrides([RegistrySpec("near", blob=("b.cn.example",))])
-    near, hub = twice.registry("near"), twice.registry("hub")
-    assert near is not None
+    found, hub = twice.registry("near"), twice.registry("hub")
+    assert found is not None
     assert hub is not None
-    assert near.routes == ("vpn",)
-    assert near.direct_first
+    assert found.routes == ("vpn",)
+    assert found.probe == "team/base"
+    assert found.direct_first
     assert hub.direct_first
+
+
+def test_where_probes_read() -> None:
+    """At the first API host, whatever its case; where no image is known, nowhere."""
+    spec = RegistrySpec("corp", api=("*.corp.example", "other.example"), blob=("b.corp.example",), probe="team/base")
+    assert spec.image_at("Registry.corp.example.") == "team/base"
+    assert spec.image_at("other.example") is None
+    assert RegistrySpec("corp", probe="team/base").image_at("corp.example") is None
+    assert RegistrySpec("corp", api=("corp.example",)).image_at("corp.example") is None
 
 
 @pytest.mark.parametrize("pattern", ["*.cn.example", "*.CN.example."])

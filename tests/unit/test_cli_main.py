@@ -61,7 +61,7 @@ def test_help_lists_the_commands() -> None:
     result = invoke("--help")
     assert result.exit_code == 0
     lines = [line.split() for line in result.output.partition("Commands:")[2].splitlines() if line]
-    assert [line[0] for line in lines] == ["check", "drain", "explain", "reload", "resume", "run", "status"]
+    assert [line[0] for line in lines] == ["check", "drain", "explain", "probe", "reload", "resume", "run", "status"]
     assert all(line[-1].endswith(".") and not line[-1].endswith("...") for line in lines)
 
 

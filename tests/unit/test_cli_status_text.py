@@ -8,7 +8,7 @@ from tests.web.fakes import SNAPSHOT
 
 from towline.cli.layout import COLUMNS, width
 from towline.cli.status_text import MAX_TUNNELS, status_text
-from towline.views import ReloadView, Snapshot
+from towline.views import ProbesView, ReloadView, Snapshot
 
 GOLDEN = """\
 towline 1.2.3 ready: 1 of 2 routes usable, 2 tunnels open, up 2 h
@@ -26,6 +26,7 @@ docker-images-prod.6aa3...  dockerhub  direct  relaying  312.0 MiB   12 s  0.1 s
 registry.example:5000       unlisted   -       racing          0 B  0.3 s  0.3 s
 
 since the start: 1234 tunnels, 1.2 GiB received, 3.4 MiB sent
+probes: 42, 3 failed, 5.0 MiB of 64.0 MiB in the last hour
 failovers: 12 connect
 refused: 4 private, 1 port"""
 
@@ -47,6 +48,11 @@ def test_health_line_comes_first(ready: bool, draining: bool, state: str) -> Non
     """The first line says what to think of the rest."""
     first, *_ = plain(replace(SNAPSHOT, ready=ready, draining=draining)).splitlines()
     assert first.startswith(f"towline 1.2.3 {state}: ")
+
+
+def test_probes_that_are_off() -> None:
+    """A limit of 0 bytes is said in a word."""
+    assert "\nprobes: off\n" in plain(replace(SNAPSHOT, probes=ProbesView()))
 
 
 def test_no_tunnels_no_table() -> None:

@@ -12,7 +12,7 @@ from towline.catalogue import load_catalogue
 from towline.config import DEFAULT_ADMIN, DEFAULT_LISTEN, Config, LogPolicy, load, parse
 from towline.config.document import MAX_BYTES
 from towline.config.keys import FileKeys, RegistryKeys, RouteKeys, Section
-from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, StallPolicy, TargetPolicy
+from towline.core.policy import AccessPolicy, FailoverPolicy, HealthPolicy, LimitsPolicy, StallPolicy, TargetPolicy
 from towline.errors import ConfigError
 from towline.types import RouteKind, RouteSpec, Secret
 
@@ -48,6 +48,7 @@ def test_no_file_is_the_default_of_every_key() -> None:
         access=AccessPolicy(),
         failover=FailoverPolicy(),
         stall=StallPolicy(),
+        health=HealthPolicy(),
         limits=LimitsPolicy(),
         log=LogPolicy(),
     )
@@ -213,7 +214,7 @@ def test_reference_file_has_every_key_and_its_default() -> None:
     assert set(shown) == set(FileKeys.model_fields)
     assert in_order(shown["routes"]["name"]) == defaults(RouteKeys())
     assert in_order(shown["registries"]["name"]) == defaults(RegistryKeys())
-    for name in ("policy", "access", "failover", "limits", "log"):
+    for name in ("policy", "access", "failover", "health", "limits", "log"):
         section = FileKeys.model_fields[name].default
         assert in_order(shown[name]) == defaults(section), name
 

@@ -9,6 +9,7 @@ from towline.config.document import read
 from towline.config.keys import (
     FailoverKeys,
     FileKeys,
+    HealthKeys,
     LimitsKeys,
     LogKeys,
     LogPolicy,
@@ -19,7 +20,7 @@ from towline.config.keys import (
 )
 from towline.config.validate import _explain, validate
 from towline.core.classify import RegistrySpec
-from towline.core.policy import FailoverPolicy, LimitsPolicy, TargetPolicy
+from towline.core.policy import FailoverPolicy, HealthPolicy, LimitsPolicy, TargetPolicy
 
 
 def problems(text: str) -> list[str]:
@@ -32,6 +33,7 @@ def problems(text: str) -> list[str]:
     [
         (TargetKeys(), TargetPolicy()),
         (FailoverKeys(), FailoverPolicy()),
+        (HealthKeys(), HealthPolicy()),
         (LimitsKeys(), LimitsPolicy()),
         (LogKeys(), LogPolicy()),
     ],
@@ -58,10 +60,11 @@ admin: null
 routes:
   a: {interface: wg0, source: 10.0.0.1, mark: 0x20, proxy: "https://p:1", username: u, password_file: f,
       password_env: E, ca_file: c, cost: 2, registries: [ghcr], disabled: true}
-registries: {corp: {api: [a.example], auth: [b.example], blob: ["*.c.example"], routes: [a]}}
+registries: {corp: {api: [a.example], auth: [b.example], blob: ["*.c.example"], routes: [a], probe: "team/base:1"}}
 policy: {unlisted: deny, ports: [443, 5000], private_targets: [10.0.0.0/8]}
 access: {clients: [10.0.0.0/8]}
 failover: {attempt_delay: 1, max_parallel: 2, dial_timeout: 3, budget_api: 4, budget_blob: 5, budget_unlisted: 6.5}
+health: {probe_bytes: 0}
 limits: {tunnels: 1, drain: 2, linger: 3, half_closed: 4}
 log: {level: debug, format: json}
 """,
@@ -78,6 +81,7 @@ log: {level: debug, format: json}
     assert keys.routes["a"].registries == ("ghcr",)
     assert keys.registries is not None
     assert keys.registries["corp"].blob == ("*.c.example",)
+    assert keys.registries["corp"].probe == "team/base:1"
     assert dict(keys.failover)["budget_unlisted"] == 6.5
     assert keys.policy.ports == {443, 5000}
     assert keys.log.format == "json"
@@ -98,7 +102,7 @@ def test_null_sections_and_routes_have_their_defaults() -> None:
         ("lisen: []", "t:1: lisen: unknown key\n  hint: did you mean listen?"),
         (
             "zzzzz: 1",
-            "known: access, admin, admin_hosts, admin_token_file, failover, limits, listen, log, ",
+            "known: access, admin, admin_hosts, admin_token_file, failover, health, limits, listen, log, ",
         ),
         ("routes: {a: {usrname: x}}", "t:1: routes.a.usrname: unknown key\n  hint: did you mean username?"),
         ("routes: {a: {multipath: true}}", "routes.a.multipath: unknown key"),
@@ -108,7 +112,6 @@ def test_null_sections_and_routes_have_their_defaults() -> None:
         ("policy: {port: 1}", "policy.port: unknown key\n  hint: did you mean ports?"),
         ("access: {user_file: x}", "access.user_file: unknown key"),
         ("failover: {budget: 1}", "failover.budget: unknown key\n  hint: did you mean budget_api?"),
-        ("health: {}", "health: unknown key"),
         ("listen: hunter2", "listen: expected a list, got text\n  hint: write it in brackets"),
         ("listen: []", "listen: the list is empty"),
         ("listen: [3128]", "listen[0]: expected text, got a whole number\n  hint: write it in quotes"),

@@ -113,6 +113,13 @@ def test_text_becomes_a_value(parse: Callable[[str], object], text: str, value: 
         (values.name, "-x", "a name is 1 to 32"),
         (values.name, "x" * 33, "a name is 1 to 32"),
         (values.name, "x\n", "a name is 1 to 32"),
+        (values.image, "", "expected an image"),
+        (values.image, "registry.example:5000/team/base", "expected an image"),
+        (values.image, "Team/hunter2", "expected an image"),
+        (values.image, "team//base", "expected an image"),
+        (values.image, "team/base:", "expected an image"),
+        (values.image, "team/base:hunter2/", "expected an image"),
+        (values.image, "x" * 256, "expected an image"),
         (values.registry_name, "unlisted", "choose another name"),
         (values.registry_name, "Corp", "a name is 1 to 32"),
     ],
@@ -139,3 +146,9 @@ def test_bad_text_is_explained_without_repeating_it(parse: Callable[[str], objec
 def test_nearest_names_the_word_that_was_meant(word: str, known: list[str], hint: str) -> None:
     """A near miss is answered with the word, anything else with the words there are where they are few."""
     assert nearest(word, known) == hint
+
+
+@pytest.mark.parametrize("text", ["alpine", "library/alpine", "a/b-c/d__e.f:v1.2_x", "team/base:" + "x" * 128])
+def test_image_is_a_name_and_perhaps_a_tag(text: str) -> None:
+    """As it stands after the host in a pull."""
+    assert values.image(text) == text

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 
+from towline.errors import Refused
 from towline.types import Secret, Target
-from towline.views import ReloadView, RouteRegistryView, RouteView, Snapshot, SteeredView, Totals, TunnelView
+from towline.views import (
+    FindingView,
+    ProbedView,
+    ProbesView,
+    ReloadView,
+    RouteRegistryView,
+    RouteView,
+    Snapshot,
+    SteeredView,
+    Totals,
+    TunnelView,
+)
 
 TOKEN = Secret("0123456789abcdefABCDEF-._~+/0123")
 
@@ -83,6 +96,7 @@ SNAPSHOT = Snapshot(
         bytes_in=1_288_490_189,
         bytes_out=3_565_158,
     ),
+    probes=ProbesView(count=42, failed=3, bytes_last_hour=5_242_880, limit=67_108_864),
 )
 
 EXPLAINED: dict[str, object] = {
@@ -112,6 +126,19 @@ EXPLAINED: dict[str, object] = {
 }
 
 
+PROBED = ProbedView(
+    target="ghcr.io:443",
+    registry="ghcr",
+    role="api",
+    findings=(
+        FindingView("vpn", "ghcr.io:443", "api", True, "answers as a registry (401)", 0.012, 0.0141, None, 5_800),
+        FindingView("vpn", "blob.test:443", "blob", True, "a blob at 3.4 MB/s", 0.013, 0.015, 3_355_443.2, 280_000),
+        FindingView("direct", "ghcr.io:443", "api", False, "timeout 5.0 s", None, None, None, 0),
+    ),
+    excluded=(("office", "disabled in the configuration"),),
+)
+
+
 @dataclass
 class FakeRunning:
     """Shows the snapshot it holds, and explains every host with EXPLAINED under the target asked for."""
@@ -125,6 +152,11 @@ class FakeRunning:
 
     def explain(self, host: str, port: int) -> dict[str, object]:
         return EXPLAINED | {"target": Target(host, port).authority}
+
+    async def probe(self, host: str | None, port: int) -> list[ProbedView]:
+        if host == "denied.test":
+            raise Refused(HTTPStatus.FORBIDDEN, "unlisted", "towline: denied.test is no registry's host")
+        return [] if host is None else [replace(PROBED, target=str(Target.parse(host, port)))]
 
     def drain_route(self, name: str) -> SteeredView | None:
         self.drained.append(name)

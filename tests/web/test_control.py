@@ -103,3 +103,40 @@ async def test_reload_needs_the_token(running: FakeRunning) -> None:
     assert (await ask(server, "/api/v1/reload", method="POST")).status == 401
     await server.stop()
     assert asked == []
+
+
+async def test_host_is_probed(server: AdminServer) -> None:
+    """The port is 443 where none is given; the answer has what was found over each route."""
+    answer = await post(server, "/api/v1/probe?host=ghcr.io")
+    assert answer.status == 200
+    (probed,) = answer.json["probed"]
+    assert probed["target"] == "ghcr.io:443"
+    assert [found["route"] for found in probed["findings"]] == ["vpn", "vpn", "direct"]
+    assert (await post(server, "/api/v1/probe?host=ghcr.io:5000")).json["probed"][0]["target"] == "ghcr.io:5000"
+
+
+async def test_what_is_in_use_is_probed(server: AdminServer) -> None:
+    """Without a host."""
+    answer = await post(server, "/api/v1/probe")
+    assert (answer.status, answer.json) == (200, {"probed": []})
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "why"),
+    [
+        ("?host=", 400, "the target has no host"),
+        ("?host=127.1", 400, "the IPv4 address is not in its canonical form"),
+        ("?host=%ff", 400, "bad request"),
+        ("?host=denied.test", 403, "towline: denied.test is no registry's host"),
+    ],
+)
+async def test_host_that_is_not_probed(server: AdminServer, query: str, status: int, why: str) -> None:
+    """What no client may ask for is not probed either."""
+    answer = await post(server, f"/api/v1/probe{query}")
+    assert (answer.status, answer.json) == (status, {"error": why})
+
+
+async def test_a_probe_needs_the_token(server: AdminServer) -> None:
+    """It spends bytes and time of others."""
+    assert (await ask(server, "/api/v1/probe?host=ghcr.io", method="POST")).status == 401
+    assert (await ask(server, "/api/v1/probe?host=ghcr.io")).status == 405

@@ -22,6 +22,7 @@ from towline.admin.running import Reload, Running
 
 log = structlog.get_logger(__name__)
 
+HTTPS = 443  # the port of a registry that was asked about without one
 ANSWER_TIMEOUT = 10.0  # seconds that a client may take to read its answer: here it is a loopback's few milliseconds
 
 SECURITY_HEADERS = {

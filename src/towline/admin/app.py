@@ -5,6 +5,7 @@
     GET /readyz                        200 `ready`, or 503 with why not: `starting`, `draining`
     GET /api/v1/status                 the Snapshot as JSON
     GET /api/v1/explain?host=HOST[:PORT]   which route a target would take, and why (port 443 where none is given)
+    POST /api/v1/probe?host=HOST[:PORT]    probe it now over every route; without host, all that is in use
     POST /api/v1/routes/NAME/drain     give the route no new tunnels; `resume` ends it
     POST /api/v1/reload                read the configuration again
 
@@ -22,14 +23,12 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, MissingArgumentError, RequestHandler
 
 from towline.admin.access import Access, Exposure
-from towline.admin.answers import Reading
-from towline.admin.control import Reloading, Steer
+from towline.admin.answers import HTTPS, Reading
+from towline.admin.control import Probe, Reloading, Steer
 from towline.admin.running import Reload, Running
 from towline.types import Target, TargetError
 
 log = structlog.get_logger(__name__)
-
-HTTPS = 443  # the port of a registry that was asked about without one
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -56,6 +55,7 @@ def application(running: Running, reload: Reload, access: Access) -> Application
             ("/readyz", Ready, given),
             ("/api/v1/status", Status, given),
             ("/api/v1/explain", Explain, given),
+            ("/api/v1/probe", Probe, given),
             ("/api/v1/routes/([^/]+)/(drain|resume)", Steer, given),
             ("/api/v1/reload", Reloading, given),
         ],

@@ -6,7 +6,9 @@ import dataclasses
 from http import HTTPStatus
 from typing import override
 
-from towline.admin.answers import Writing
+from towline.admin.answers import HTTPS, Writing
+from towline.errors import Refused
+from towline.types import TargetError
 
 
 class Steer(Writing):
@@ -38,3 +40,18 @@ class Reloading(Writing):
         if not done.ok:
             self.set_status(HTTPStatus.UNPROCESSABLE_ENTITY)
         self.json(dataclasses.asdict(done) | ({} if done.ok else {"error": "nothing was changed: see `problems`"}))
+
+
+class Probe(Writing):
+    """A host is probed over every route that may serve it, or without `host` every host in use."""
+
+    @override
+    async def perform(self, *groups: str) -> None:
+        try:
+            found = await self.running.probe(self.get_query_argument("host", None), HTTPS)
+        except TargetError as error:
+            self.refuse(HTTPStatus.BAD_REQUEST, str(error))
+        except Refused as refused:
+            self.refuse(refused.status, str(refused))
+        else:
+            self.json({"probed": [dataclasses.asdict(view) for view in found]})

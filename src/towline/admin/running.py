@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from towline.views import Snapshot, SteeredView
+from towline.views import ProbedView, Snapshot, SteeredView
 
 type Reload = Callable[[], Awaitable[bool]]
 """Reads the configuration again, as at SIGHUP; what came of it is in the next snapshot. False where there was none."""
@@ -25,6 +25,10 @@ class Running(Protocol):
 
     def explain(self, host: str, port: int) -> dict[str, object]:
         """JSON-ready: target, registry, role, rule, why, refused, candidates and excluded. Raises TargetError."""
+        ...
+
+    async def probe(self, host: str | None, port: int) -> list[ProbedView]:
+        """Probe a host, or without one the hosts in use, over every route. Raises TargetError and Refused."""
         ...
 
     def drain_route(self, name: str) -> SteeredView | None:

@@ -9,6 +9,7 @@ import http.client
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,16 @@ TIMEOUT = 5.0  # seconds for the connection and for each read: the other side is
 MAX_ANSWER = 16 * 1024 * 1024  # bytes; status.json takes about 300 for a tunnel, and limits.tunnels is 4096
 
 
-def ask(side: AdminSide, path: str, *, method: str = "GET") -> dict[str, Any]:
+def ask(side: AdminSide, path: str, *, method: str = "GET", timeout: float = TIMEOUT) -> dict[str, Any]:
     """The JSON object that `method path` gives. Raises AdminError where nothing, a stranger or a refusal answers.
 
     The token is looked for when it is asked for: status and explain need none on this machine.
     """
-    status, answer = _exchange(side.address, method, path, None)
+    exchange = partial(_exchange, side.address, method, path, timeout)
+    status, answer = exchange(None)
     if status == HTTPStatus.UNAUTHORIZED:
         for token in _tokens(side):
-            status, answer = _exchange(side.address, method, path, token)
+            status, answer = exchange(token)
             if status != HTTPStatus.UNAUTHORIZED:
                 break
     if status != HTTPStatus.OK:
@@ -39,10 +41,12 @@ def ask(side: AdminSide, path: str, *, method: str = "GET") -> dict[str, Any]:
     return answer
 
 
-def _exchange(address: Address, method: str, path: str, token: Secret | None) -> tuple[int, dict[str, Any]]:
+def _exchange(
+    address: Address, method: str, path: str, timeout: float, token: Secret | None
+) -> tuple[int, dict[str, Any]]:
     """One request: the status and the JSON object of its answer."""
     headers = {} if token is None else {"Authorization": f"Bearer {token.reveal()}"}
-    connection = http.client.HTTPConnection(*address, timeout=TIMEOUT)
+    connection = http.client.HTTPConnection(*address, timeout=timeout)
     try:
         with reading(address):
             connection.request(method, path, headers=headers)

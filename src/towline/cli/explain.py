@@ -19,15 +19,16 @@ HTTPS = 443  # the port of a registry that was asked about without one
 MAX_LINE = 1024  # characters: a reason is the answer here and is not cut to the terminal's width
 
 
-def _parse_target(_ctx: click.Context, _param: click.Parameter, text: str) -> Target:
+def parse_target(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Target | None:
+    """HOST[:PORT] of a command line; None where it is left out. Raises click.BadParameter."""
     try:
-        return Target.parse(text, HTTPS)
+        return None if text is None else Target.parse(text, HTTPS)
     except TargetError as error:
         raise click.BadParameter(f"{error} (as in registry-1.docker.io or ghcr.io:443)") from None
 
 
 @click.command()
-@click.argument("target", metavar="HOST[:PORT]", callback=_parse_target)
+@click.argument("target", metavar="HOST[:PORT]", callback=parse_target)
 @asking_options
 def explain(target: Target, path: Path | None, admin: Address | None, *, as_json: bool) -> None:
     """Say which route a host would get, and why. Asks the running Towline; the port is 443 where none is given."""

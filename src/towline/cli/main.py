@@ -1,4 +1,4 @@
-"""The command line: `towline run | check | reload | status | explain | drain | resume`.
+"""The command line: `towline run | check | reload | status | explain | probe | drain | resume`.
 
 Data goes to stdout; the log, errors and their `hint:` lines go to stderr. Exit codes, for scripts and for systemd:
 
@@ -21,6 +21,7 @@ from towline import __version__
 from towline.cli.check import check
 from towline.cli.drain import drain, resume
 from towline.cli.explain import explain
+from towline.cli.probe import probe
 from towline.cli.reload import reload
 from towline.cli.run import run
 from towline.cli.status import status
@@ -51,5 +52,5 @@ def main(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for command in (run, check, reload, status, explain, drain, resume):
+for command in (run, check, reload, status, explain, probe, drain, resume):
     main.add_command(command)

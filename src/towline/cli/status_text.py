@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import click
 
 from towline.cli.layout import Column, byte_count, duration, fit, table
-from towline.views import RouteView, Snapshot, TunnelView
+from towline.views import ProbesView, RouteView, Snapshot, TunnelView
 
 MAX_TUNNELS = 20  # shown, the most recently active first: a screenful; --json has them all
 
@@ -118,8 +118,16 @@ def _totals(snapshot: Snapshot) -> Iterator[str]:
         f"since the start: {_count(totals.tunnels, 'tunnel')}, "
         f"{byte_count(totals.bytes_in)} received, {byte_count(totals.bytes_out)} sent"
     )
+    yield fit(_probes(snapshot.probes))
     yield fit(f"failovers: {_counts(totals.failovers)}")
     yield fit(f"refused: {_counts(totals.refused)}")
+
+
+def _probes(probes: ProbesView) -> str:
+    if not probes.limit:
+        return "probes: off"
+    spent = f"{byte_count(probes.bytes_last_hour)} of {byte_count(probes.limit)} in the last hour"
+    return f"probes: {probes.count}, {probes.failed} failed, {spent}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -25,7 +25,7 @@ from towline.config.keys import DEFAULT_ADMIN, DEFAULT_LISTEN, FileKeys, LogPoli
 from towline.config.routes import route_spec
 from towline.config.validate import validate
 from towline.core.classify import RegistrySpec
-from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, StallPolicy, TargetPolicy
+from towline.core.policy import AccessPolicy, FailoverPolicy, HealthPolicy, LimitsPolicy, StallPolicy, TargetPolicy
 from towline.errors import ConfigError, Problem
 from towline.types import Address, RouteSpec
 
@@ -54,6 +54,7 @@ class Config:
     access: AccessPolicy
     failover: FailoverPolicy
     stall: StallPolicy
+    health: HealthPolicy
     limits: LimitsPolicy
     log: LogPolicy
 
@@ -102,6 +103,7 @@ def parse(text: str, *, place: str, base: Path, environ: Mapping[str, str], disc
         access=access,
         failover=FailoverPolicy(**dict(keys.failover)),
         stall=StallPolicy(**dict(keys.stall)),
+        health=HealthPolicy(**dict(keys.health)),
         limits=LimitsPolicy(**dict(keys.limits)),
         log=LogPolicy(**dict(keys.log)),
     )

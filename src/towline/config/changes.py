@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from towline.config import Config
 from towline.types import RouteSpec
 
-SETTINGS = ("listen", "registries", "policy", "access", "failover", "stall", "limits", "log")
+SETTINGS = ("listen", "registries", "policy", "access", "failover", "stall", "health", "limits", "log")
 """The sections beside `routes` that a reload applies."""
 AT_START = ("admin", "admin_hosts", "admin_token_file")
 """What is taken at the start, and a reload leaves as it is."""

@@ -15,7 +15,7 @@ from pydantic_core import PydanticKnownError
 
 from towline.config import values
 from towline.config.values import Invalid, Proxy
-from towline.core.policy import AccessPolicy, FailoverPolicy, LimitsPolicy, StallPolicy, TargetPolicy
+from towline.core.policy import AccessPolicy, FailoverPolicy, HealthPolicy, LimitsPolicy, StallPolicy, TargetPolicy
 from towline.types import Address, IPAddress, IPNetwork, NameServer
 
 DEFAULT_LISTEN: tuple[Address, ...] = (("127.0.0.1", 3128), ("::1", 3128))  # Squid's port
@@ -25,6 +25,7 @@ _TARGET = TargetPolicy()
 _ACCESS = AccessPolicy()
 _FAILOVER = FailoverPolicy()
 _STALL = StallPolicy()
+_HEALTH = HealthPolicy()
 _LIMITS = LimitsPolicy()
 
 
@@ -109,6 +110,7 @@ class RegistryKeys(Section):
     auth: _Patterns = ()
     blob: _Patterns = ()
     routes: Annotated[_Names, _NOT_EMPTY] | None = None
+    probe: Annotated[str, _text(values.image)] | None = None
 
 
 class TargetKeys(Section):
@@ -154,6 +156,12 @@ class StallKeys(Section):
 _Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
+class HealthKeys(Section):
+    """`health:`, filling HealthPolicy."""
+
+    probe_bytes: Annotated[int, Field(ge=0, le=1 << 40)] = _HEALTH.probe_bytes
+
+
 class LimitsKeys(Section):
     """`limits:`, filling LimitsPolicy."""
 
@@ -187,5 +195,6 @@ class FileKeys(Section):
     access: AccessKeys = AccessKeys()
     failover: FailoverKeys = FailoverKeys()
     stall: StallKeys = StallKeys()
+    health: HealthKeys = HealthKeys()
     limits: LimitsKeys = LimitsKeys()
     log: LogKeys = LogKeys()

@@ -21,9 +21,12 @@ MAX_SOCKS = 255  # octets of the user name and of the password (RFC 1929 section
 SYSTEM = "system"
 DNS_PORT = 53
 HTTPS_PORT = 443
+MAX_IMAGE = 255  # characters of an image's name: what many clients take (the same specification)
 _FEW = 16  # names that a hint lists: more than some lines of them helps nobody
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _PATH = re.compile(r"[A-Za-z0-9._~%!$&'()*+,;=:@/-]+")  # RFC 3986 3.3
+_IMAGE = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _SCHEMES = tuple(kind.value for kind in RouteKind if kind is not RouteKind.DIRECT)
 
 
@@ -147,6 +150,14 @@ def private_target(text: str) -> str:
         parse_private_targets([text])
     except ValueError as error:
         raise _without_value(error, text) from None
+    return text
+
+
+def image(text: str) -> str:
+    """An image at its registry: `library/alpine`, or with a tag (OCI distribution specification 1.1)."""
+    name, _, tag = text.partition(":")
+    if len(name) > MAX_IMAGE or not _IMAGE.fullmatch(name) or (":" in text and not _TAG.fullmatch(tag)):
+        raise Invalid("expected an image, without its registry's host", "for example team/base or team/base:1.2")
     return text
 
 

@@ -37,6 +37,12 @@ class RegistrySpec:
     """Only these routes may serve it; None means any."""
     direct_first: bool = False
     """The route `direct` is ranked first: the registry is near, and the other routes lead away from it."""
+    probe: str | None = None
+    """A public image of it, `library/alpine` or with a tag, that probes read from."""
+
+    def image_at(self, host: str) -> str | None:
+        """The image that probes read from at this host: it is at the registry's first API host."""
+        return self.probe if self.api and HostPattern.parse(self.api[0]).matches(canonical_host(host)) else None
 
     def usual_hosts(self) -> list[str]:
         """The hosts that a pull meets, most likely: the first of each role that is spelled out."""
@@ -104,8 +110,8 @@ class Catalogue:
         """The catalogue with the operator's registries laid over it.
 
         One rule: what an override says holds, and what it does not mention stays. Its patterns are added to the
-        registry of that name and taken from whatever role or registry had them; its `routes` replace those of the
-        registry; `direct_first` is set where either sets it. Raises ValueError as `build` does.
+        registry of that name and taken from whatever role or registry had them; its `routes` and `probe` replace those
+        of the registry; `direct_first` is set where either sets it. Raises ValueError as `build` does.
         """
         self.build(specs)  # overrides that contradict each other are refused before they are merged
         claimed = {text for spec in specs for text in _rules(spec)}
@@ -156,4 +162,5 @@ def _merge(base: RegistrySpec, over: RegistrySpec) -> RegistrySpec:
         blob=base.blob + over.blob,
         routes=base.routes if over.routes is None else over.routes,
         direct_first=base.direct_first or over.direct_first,
+        probe=over.probe or base.probe,
     )

@@ -110,6 +110,14 @@ class LimitsPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthPolicy:
+    """What may be spent on knowing how routes are."""
+
+    probe_bytes: int = 64 * 1024 * 1024
+    """Bytes an hour that probes may cost (core/probes.py); 0 is no probes."""
+
+
+@dataclass(frozen=True, slots=True)
 class StallPolicy:
     """When a tunnel that relays is suspected, and when it is released. Seconds of silence, unless said otherwise.
 

@@ -155,6 +155,11 @@ class Probes:
         self._routes_under_way = 0
         self._changed_at = -inf
 
+    @property
+    def hosts(self) -> list[Target]:
+        """The hosts that were asked for of late, the last one last."""
+        return list(self._hosts)
+
     def asked(self, target: Target, classification: Classification, *, readable: bool, now: float) -> bool:
         """A client asks for a host, or its bytes move; True where that is news, so that a plan is worth making.
 
