@@ -17,7 +17,7 @@ from functools import partial
 from tests.bench.policy import client
 from tests.bench.policy.clock import Clock, Process
 from tests.bench.policy.path import Path
-from tests.bench.policy.towline_probes import Prober
+from tests.bench.policy.towline_probes import Prober, host_of
 from tests.bench.policy.trace import Request
 from tests.bench.policy.world import World
 
@@ -137,8 +137,7 @@ class Towline:
     def serve(self, request: Request, left: int, *, deadline: float) -> Process[int]:
         """One tunnel, from its CONNECT to its end; see Policy."""
         clock = self.world.clock
-        target = Target(f"{request.role}.{request.registry}.example", 443)
-        classification = Classification(request.registry, request.role, target.host, "the trace says so")
+        target, classification = host_of(request.registry, request.role)
         tunnel = self.ledger.open(target, CLIENT, classification, now=clock.now)
         past = self._releases.opened(CLIENT, target.host, now=clock.now)
         self._blame_if_back(tunnel, past)
@@ -258,7 +257,6 @@ class Towline:
             if clock.now < end and self._look(watched):
                 break
         del self._watched[watched.tunnel.id]
-        self._prober.asked(watched.tunnel.target, watched.tunnel.classification)
         self._learn(watched)
         return watched.size if clock.now >= done else watched.received
 

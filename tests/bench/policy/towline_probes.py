@@ -1,7 +1,9 @@
-"""Towline's probes: the plan of core/probes.py, carried out on the paths of the trace (net/probe.py).
+"""Towline's probes: the plan of core/probes.py, carried out on the paths of the trace.
 
-hear    a dial and a first byte of the host, in its role
-read    the same of the registry's API and blob hosts, then a part of a blob
+    hear    a dial and a first byte of the host, in its role
+    read    then the same of the registry's blob host, and a part of a blob
+
+This does what measuring.py and net/probe.py do around the core.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from tests.bench.policy.world import World
 from towline.core.allowance import Allowance
 from towline.core.circuit import Circuit
 from towline.core.evidence import Carried, Finding
+from towline.core.health import Health
 from towline.core.ledger import Ledger
-from towline.core.probes import READ_SIZE, Probes, Round, Standing
+from towline.core.probes import PULLING, READ_SIZE, Probes, Round, Standing
 from towline.types import Blame, Classification, Ranking, Role, Target
 
 PROBE_BYTES = 64 << 20  # an hour, as configured by default
@@ -36,17 +39,17 @@ class Prober:
         self._ledger = ledger
         self._rank = rank
         self._probes = Probes(Allowance(PROBE_BYTES), world.rng)
-        self._blobs: dict[str, tuple[Target, Classification]] = {}
+        self._carried_at: dict[tuple[str, str], float] = {}
         self._timer = 0
         self._orders: dict[Target, tuple[float, list[str]]] = {}
 
     def asked(self, target: Target, classification: Classification) -> None:
-        """A client asks for a host, or its bytes move."""
-        readable = classification.role is Role.API
-        if classification.role is Role.BLOB:
-            self._blobs[classification.registry] = target, classification
-        if self._probes.asked(target, classification, readable=readable, now=self._world.clock.now):
+        """A client asks for a host."""
+        if self._note(target, classification, self._world.clock.now):
             self._plan()
+
+    def _note(self, target: Target, classification: Classification, now: float) -> bool:
+        return self._probes.asked(target, classification, readable=classification.role is Role.API, now=now)
 
     def changed(self) -> None:
         """The network is another one."""
@@ -55,12 +58,25 @@ class Prober:
 
     def _plan(self) -> None:
         """Begin what is due, and come back when more is."""
+        self._look_at_traffic()
         plan = self._probes.plan(self._standings, now=self._world.clock.now)
         for round_ in plan.rounds:
             self._world.clock.spawn(self._round(round_), background=True)
         self._timer += 1
         if plan.next_at is not None:
             self._world.clock.spawn(self._wake(self._timer), at=plan.next_at, background=True)
+
+    def _look_at_traffic(self) -> None:
+        """Tunnels that move keep their registry in use, and tell of their route."""
+        self._carried_at.clear()
+        for tunnel in self._ledger.tunnels.values():
+            if tunnel.flow is not None and tunnel.route is not None:
+                moved_at, kind = tunnel.flow.last_activity, tunnel.classification
+                if self._world.clock.now - moved_at <= PULLING:
+                    self._note(tunnel.target, kind, moved_at)
+                    if kind.role is Role.BLOB:
+                        key = tunnel.route, kind.registry
+                        self._carried_at[key] = max(moved_at, self._carried_at.get(key, moved_at))
 
     def _wake(self, timer: int) -> Process[None]:
         if timer == self._timer:
@@ -70,21 +86,17 @@ class Prober:
 
     def _standings(self, target: Target, classification: Classification) -> Sequence[Standing]:
         """What the ledger knows of the routes for a host."""
-        standings = []
-        now = self._world.clock.now
-        for route in self._order(target, classification):
-            key = (route, classification.registry)
-            here = self._ledger.health.get((*key, classification.role))
-            blob = self._ledger.health.get((*key, Role.BLOB))
-            standings.append(
-                Standing(
-                    route,
-                    failing=here is not None and here.circuit(now=now) is not Circuit.CLOSED,
-                    heard_at=None if here is None else here.answer.measured_at,
-                    read_at=None if blob is None else blob.rate.measured_at,
-                )
-            )
-        return standings
+        return [self._standing(route, classification) for route in self._order(target, classification)]
+
+    def _standing(self, route: str, kind: Classification) -> Standing:
+        here = self._ledger.health.get((route, kind.registry, kind.role)) or Health()
+        blob = self._ledger.health.get((route, kind.registry, Role.BLOB)) or Health()
+        return Standing(
+            route,
+            failing=here.circuit(now=self._world.clock.now) is not Circuit.CLOSED,
+            heard_at=_latest(here.answer.measured_at, here.streak.last_failure if here.failures else None),
+            read_at=_latest(blob.rate.measured_at, self._carried_at.get((route, kind.registry))),
+        )
 
     def _order(self, target: Target, classification: Classification) -> list[str]:
         """The routes, best first, as they were up to some seconds ago: most of a run's time would go into this."""
@@ -101,10 +113,8 @@ class Prober:
         heard = [self._hear(route, round_.target, round_.classification) for route in round_.routes]
         ends = max(end for _, end in heard)
         read = [finding for finding, _ in heard if finding.ok and finding.route in round_.reads]
-        blob = self._blobs.get(round_.classification.registry)
-        reading = (
-            [self._read(finding.route, *blob, at=end) for finding, end in heard if finding in read] if blob else []
-        )
+        blob = host_of(round_.classification.registry, Role.BLOB)
+        reading = [self._read(finding.route, *blob, at=end) for finding, end in heard if finding in read]
         yield max([ends, *(end for _, end in reading)])
         spent = sum(finding.spent for finding, _ in (*heard, *reading))
         counts.probes += len(heard) + len(reading)
@@ -145,6 +155,16 @@ class Prober:
             carried=None if stands else Carried(size, done - answered),
         )
         return finding, done
+
+
+def host_of(registry: str, role: Role) -> tuple[Target, Classification]:
+    """The one host that a registry has for a role in a trace."""
+    target = Target(f"{role}.{registry}.example", 443)
+    return target, Classification(registry, role, target.host, "the trace says so")
+
+
+def _latest(*times: float | None) -> float | None:
+    return max((at for at in times if at is not None), default=None)
 
 
 def _finding(
