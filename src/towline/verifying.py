@@ -29,7 +29,7 @@ from towline.types import UNLISTED, Attempt, IPAddress, OutcomeKind, Ranking, Ta
 log = structlog.get_logger("towline")
 
 CHECK_TIME = 5.0  # seconds that a check may take: as long as an api host's CONNECT
-MAX_CHECKS = 4  # under way at once; what is met meanwhile is checked when it is met again
+MAX_CHECKS = 8  # under way at once; what is met meanwhile is checked when it is met again
 SYSTEM = "system"  # whom a route has names resolved by that says nothing about it (RouteSpec.names)
 OTHERS = 2  # routes that are asked whether they lead to the host, where one does not
 

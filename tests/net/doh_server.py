@@ -13,26 +13,26 @@ import h2.config
 import h2.connection
 import h2.events
 import h11
-import trustme
 from tests.net.name_server import Server, Zone
+
+from towline.types import Address
 
 MESSAGE = "application/dns-message"
 
 
 class DohServer:
-    """Listens at 127.0.0.1:`port`. `connections` counts those that were made, by the protocol agreed on."""
+    """Listens at `port`. `connections` counts those that were made, by the protocol agreed on."""
 
     def __init__(
         self,
         zones: Mapping[str, Zone],
-        authority: trustme.CA,
+        context: ssl.SSLContext,
         *,
-        names: tuple[str, ...] = ("127.0.0.1",),
-        protocols: tuple[str, ...] = ("h2", "http/1.1"),
+        address: Address = ("127.0.0.1", 0),
         status: int = 200,
         body: bytes | None = None,
     ) -> None:
-        """`status` and `body` are for answers that are none."""
+        """`context` has the certificate and the protocols; `status` and `body` are for answers that are none."""
         self.source = Server(zones)
         self.connections: list[str] = []
         self.requests: list[tuple[str, str, str]] = []
@@ -41,12 +41,11 @@ class DohServer:
         self._status = status
         self._body = body
         self._writers: set[asyncio.StreamWriter] = set()
-        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert(*names).configure_cert(self._context)
-        self._context.set_alpn_protocols(list(protocols))
+        self._context = context
+        self._address = address
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, ssl=self._context)
+        self._server = await asyncio.start_server(self._accepted, *self._address, ssl=self._context)
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -75,6 +75,21 @@ async def test_a_slow_family_is_not_waited_for_and_known_the_next_time() -> None
     assert len(server.asked) == 2
 
 
+async def test_what_is_known_waits_for_nothing() -> None:
+    """A server that never answers for one family costs a moment once, and not at each lookup."""
+    async with Server({NAME: Zone(A=["192.0.2.1"], silent=["AAAA"])}) as server:
+        names = resolver(server)
+        await resolve(names)
+        looking = asyncio.create_task(resolve(names))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert looking.done()
+        assert looking.result() == endpoints("192.0.2.1")
+        asking = list(names._asking.values())
+        names.close()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+
 async def test_a_family_that_has_no_address_is_no_reason_to_stop() -> None:
     """An empty answer that comes first does not end the lookup."""
     late = asyncio.Event()

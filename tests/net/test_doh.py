@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -44,6 +46,21 @@ def system_roots(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.Monk
     trust._contexts.clear()
 
 
+def doh_server(
+    zones: Mapping[str, Zone],
+    issuer: trustme.CA,
+    *,
+    names: tuple[str, ...] = ("127.0.0.1",),
+    protocols: tuple[str, ...] = ("h2", "http/1.1"),
+    **options: Any,
+) -> DohServer:
+    """A server whose certificate `issuer` has signed for these names."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    issuer.issue_cert(*names).configure_cert(context)
+    context.set_alpn_protocols(list(protocols))
+    return DohServer(zones, context, **options)
+
+
 @asynccontextmanager
 async def resolver(port: int, host: str = "127.0.0.1") -> AsyncIterator[DnsResolver]:
     """A resolver that asks the server at this port, over the plain connection."""
@@ -68,7 +85,7 @@ async def failure(names: DnsResolver, *, seconds: float = 10) -> DialError:
 @pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
 async def test_asks_by_post(authority: trustme.CA, protocol: str) -> None:
     """Both families by POST, in HTTP/2 over one connection, in HTTP/1.1 over as many as there are questions."""
-    async with DohServer(ZONES, authority, protocols=(protocol,)) as server, resolver(server.port) as names:
+    async with doh_server(ZONES, authority, protocols=(protocol,)) as server, resolver(server.port) as names:
         found = await names.resolve(NAME, 443, deadline=soon())
     assert set(found) == set(endpoints("192.0.2.1", "2001:db8::1"))
     assert server.requests == [("POST", "/dns-query", MESSAGE)] * 2
@@ -80,7 +97,7 @@ async def test_asks_by_post(authority: trustme.CA, protocol: str) -> None:
 async def test_keeps_its_connections(authority: trustme.CA, protocol: str) -> None:
     """The next question does not wait for another handshake."""
     zones = ZONES | {"other.test": Zone(A=["192.0.2.2"])}
-    async with DohServer(zones, authority, protocols=(protocol,)) as server, resolver(server.port) as names:
+    async with doh_server(zones, authority, protocols=(protocol,)) as server, resolver(server.port) as names:
         await names.resolve(NAME, 443, deadline=soon())
         before = len(server.connections)
         assert await names.resolve("other.test", 443, deadline=soon()) == endpoints("192.0.2.2")
@@ -91,7 +108,7 @@ async def test_keeps_its_connections(authority: trustme.CA, protocol: str) -> No
 async def test_connects_anew_when_the_server_has_closed(authority: trustme.CA, protocol: str) -> None:
     """A server may close a connection that idles, and that costs no lookup."""
     zones = ZONES | {"other.test": Zone(A=["192.0.2.2"])}
-    async with DohServer(zones, authority, protocols=(protocol,)) as server, resolver(server.port) as names:
+    async with doh_server(zones, authority, protocols=(protocol,)) as server, resolver(server.port) as names:
         await names.resolve(NAME, 443, deadline=soon())
         server.drop()
         await asyncio.sleep(0.05)
@@ -103,7 +120,7 @@ async def test_closes_what_is_not_used(authority: trustme.CA, monkeypatch: pytes
     monkeypatch.setattr(doh, "KEPT", 0.04)
     monkeypatch.setattr(over_route, "IDLE", 0.05)
     zones = ZONES | {"other.test": Zone(A=["192.0.2.2"])}
-    async with DohServer(zones, authority) as server, resolver(server.port) as names:
+    async with doh_server(zones, authority) as server, resolver(server.port) as names:
         await names.resolve(NAME, 443, deadline=soon())
         await server.until_idle()
         await names.resolve("other.test", 443, deadline=soon())
@@ -112,7 +129,7 @@ async def test_closes_what_is_not_used(authority: trustme.CA, monkeypatch: pytes
 
 async def test_checks_the_certificate(authority: trustme.CA) -> None:
     """Whoever answers in the server's place is not believed."""
-    async with DohServer(ZONES, trustme.CA()) as server, resolver(server.port) as names:
+    async with doh_server(ZONES, trustme.CA()) as server, resolver(server.port) as names:
         error = await failure(names)
     assert (error.kind, error.blame) == (OutcomeKind.TLS, Blame.ROUTE)
     assert error.detail.startswith("the server: certificate not trusted: ")
@@ -121,7 +138,7 @@ async def test_checks_the_certificate(authority: trustme.CA) -> None:
 
 async def test_checks_the_name_in_the_certificate(authority: trustme.CA) -> None:
     """A trusted certificate for somebody else is none for this server; a server may be named, too."""
-    async with DohServer(ZONES, authority, names=(DNS,)) as server:
+    async with doh_server(ZONES, authority, names=(DNS,)) as server:
         async with resolver(server.port) as names:
             assert "certificate not trusted" in (await failure(names)).detail
         async with resolver(server.port, host=DNS) as names:
@@ -137,9 +154,9 @@ async def test_checks_the_name_in_the_certificate(authority: trustme.CA) -> None
         ({"body": bytes(70_000)}, "the server: answers with more than 65535 bytes"),
     ],
 )
-async def test_says_what_is_no_answer(authority: trustme.CA, options: dict[str, object], said: str) -> None:
+async def test_says_what_is_no_answer(authority: trustme.CA, options: dict[str, Any], said: str) -> None:
     """A page, an error or too much of something is the server's failure, and so the route's."""
-    async with DohServer(ZONES, authority, **options) as server, resolver(server.port) as names:  # type: ignore[arg-type]
+    async with doh_server(ZONES, authority, **options) as server, resolver(server.port) as names:
         error = await failure(names)
     assert (error.kind, error.blame) == (OutcomeKind.UNRESOLVED, Blame.ROUTE)
     assert error.detail.endswith(said)
@@ -167,7 +184,7 @@ async def test_says_what_is_no_http(authority: trustme.CA) -> None:
         while await client.read():
             pass
 
-    server = DohServer(ZONES, authority, protocols=("http/1.1",))
+    server = doh_server(ZONES, authority, protocols=("http/1.1",))
     async with Peer(speaks_otherwise) as peer, resolver(peer.port) as names:
         error = await failure(names)
     assert error.detail.startswith("the server: answers with no HTTP: ")
@@ -176,6 +193,6 @@ async def test_says_what_is_no_http(authority: trustme.CA) -> None:
 async def test_silence_ends_with_the_deadline(authority: trustme.CA) -> None:
     """A server that takes the question and says nothing is named; nothing is left of it."""
     zone = Zone(held={"A": asyncio.Event(), "AAAA": asyncio.Event()})
-    async with DohServer({NAME: zone}, authority) as server, resolver(server.port) as names:
+    async with doh_server({NAME: zone}, authority) as server, resolver(server.port) as names:
         error = await failure(names, seconds=0.5)
         assert error.detail == "no answer from the server"

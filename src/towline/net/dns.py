@@ -86,10 +86,15 @@ class DnsResolver:
         raise DialError(OutcomeKind.UNRESOLVED, Phase.RESOLVE, Blame.TARGET, f"no such host, says {self._name}")
 
     async def _both_families(self, host: str) -> list[_Found]:
-        """What is known of each, in the order of its coming; of one alone where the other is slow."""
+        """What is known of each, in the order of its coming; of one alone where the other is slow.
+
+        Addresses that are known already wait for nothing: the other family had its chance.
+        """
         known = {version: self._answers.known(host, version, now=_now()) for version in RECORDS}
         found: list[_Found] = [addresses for addresses in known.values() if addresses is not None]
         asked = [self._question(host, version) for version, addresses in known.items() if addresses is None]
+        if any(found):
+            return found
         waiting: Collection[asyncio.Task[_Found]] = asked
         while waiting:
             enough = any(isinstance(family, tuple) and family for family in found)

@@ -48,12 +48,13 @@ class Towline:
         *,
         ca: Path | None = None,
         listener: socket.socket | None = None,
+        machine: tuple[str, ...] = (),
         **sections: Any,
     ) -> None:
         """Write the configuration and start it; `sections` are further top-level keys, merged into the rig's.
 
         With `ca` the machine trusts that authority, as it would trust the registries'. A `listener` at PROXY_ADDRESS is
-        passed on as systemd does.
+        passed on as systemd does. `machine` is what it is run by, for a machine that differs (names.py).
         """
         self._near = near
         self.home = folder / "home"
@@ -61,6 +62,7 @@ class Towline:
         config = folder / "towline.yaml"
         config.write_text(yaml.safe_dump(_settings(routes, sections), sort_keys=False))
         argv: tuple[str, ...] = (sys.executable, "-m", "towline", "run", "--config", str(config))
+        argv = (*machine, *argv)
         passed = () if listener is None else (listener.fileno(),)
         if passed:
             argv = (sys.executable, "-c", PASS_ON, str(passed[0]), *argv)
