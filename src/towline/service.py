@@ -18,9 +18,10 @@ from towline import __version__
 from towline.access import Access
 from towline.config import Config
 from towline.config.changes import AT_START, Changes, compare
+from towline.core.capacity import MAX_PIPES, pipes_within, within
 from towline.core.head import Request
 from towline.core.ledger import Ledger
-from towline.core.policy import Capacity, LimitsPolicy
+from towline.core.policy import LimitsPolicy
 from towline.deciding import Deciding
 from towline.dialers import Dialers
 from towline.errors import ConfigError, ListenError, Problem, Refused
@@ -49,12 +50,12 @@ type Listen = Callable[[Sequence[Address]], Awaitable[Sequence[str]]]
 class Service:
     """One running Towline. Made inside the running event loop, whose clock is the clock of everything in it."""
 
-    def __init__(self, config: Config, *, capacity: Capacity | None = None) -> None:
-        """`capacity` is what the descriptor limit allows; the configured limits are lowered to it."""
+    def __init__(self, config: Config, *, descriptors: int | None = None) -> None:
+        """`descriptors` is how many the process may have; the configured limits are lowered to what they can hold."""
         loop = asyncio.get_running_loop()
         self._clock = loop.time
         self._config = config
-        self._capacity = capacity
+        self._descriptors = descriptors
         self._resolver = SystemResolver()
         self._ledger = Ledger(started_at=self._clock())
         self._drained: set[str] = set()
@@ -73,8 +74,8 @@ class Service:
             ledger=self._ledger,
             access=Access(config.access),
             failover=config.failover,
-            limits=config.limits.capped(capacity),
-            pipes=PipePool.where_supported() if capacity is None else PipePool.where_supported(capacity.pipes),
+            limits=self._limits(config),
+            pipes=PipePool.where_supported(MAX_PIPES if descriptors is None else pipes_within(descriptors)),
             name=secrets.token_hex(8),  # 64 bits: no two meet by chance
             watching=Watching(
                 self._ledger,
@@ -104,10 +105,13 @@ class Service:
 
     def _dial_with(self, config: Config, deciding: Deciding) -> Dialers:
         """Raises ConfigError for a CA bundle that cannot be read."""
-        slots = asyncio.Semaphore(config.limits.capped(self._capacity).dials)
+        slots = asyncio.Semaphore(max(1, self._limits(config).dials))
         return Dialers(
             config.routes, system=self._resolver, sound=self._verifying.sound, admit=deciding.admit, slots=slots
         )
+
+    def _limits(self, config: Config) -> LimitsPolicy:
+        return config.limits if self._descriptors is None else within(config.limits, self._descriptors)
 
     @property
     def limits(self) -> LimitsPolicy:
@@ -228,7 +232,7 @@ class Service:
             dialers=dialers.by_route,
             access=Access(config.access),
             failover=config.failover,
-            limits=config.limits.capped(self._capacity),
+            limits=self._limits(config),
         )
         self._drained &= here
         self._ledger.forget(changes.forgotten)

@@ -4,7 +4,6 @@ import resource
 
 import pytest
 
-from towline.core.policy import Capacity
 from towline.system import descriptors
 
 
@@ -78,19 +77,3 @@ def test_limit_of_this_process_holds_afterwards() -> None:
         assert hard == before[1]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-
-@pytest.mark.parametrize("limit", [0, 20, 64, 65, 80, 128, 256, 1024, 65_536, 524_288])
-def test_capacity_fits_into_the_limit(limit: int) -> None:
-    """All of it at once needs no more descriptors than there are beyond the reserved ones, and leaves few unused."""
-    capacity = descriptors.capacity_within(limit)
-    assert min(capacity.tunnels, capacity.heads, capacity.dials, capacity.pipes) >= 0
-    held = capacity.tunnels * 3 + capacity.heads + capacity.dials * 2 + capacity.pipes * 2
-    free = max(0, limit - descriptors.RESERVED)
-    assert free - 3 < held <= free
-
-
-def test_capacity_of_a_small_and_a_usual_limit() -> None:
-    """A process with 128 descriptors still serves; the usual 1024 hold more than a hundred tunnels."""
-    assert descriptors.capacity_within(128) == Capacity(tunnels=10, heads=8, dials=8, pipes=4)
-    assert descriptors.capacity_within(1024) == Capacity(tunnels=178, heads=120, dials=120, pipes=32)

@@ -1,10 +1,10 @@
-"""The policies' two small decisions: the budget of a role, and the limit on tunnels."""
+"""The policies' one small decision: the budget of a role."""
 
 from __future__ import annotations
 
 import pytest
 
-from towline.core.policy import Capacity, FailoverPolicy, LimitsPolicy
+from towline.core.policy import FailoverPolicy
 from towline.types import Role
 
 
@@ -23,12 +23,3 @@ def test_default_budgets() -> None:
     assert policy.budget(Role.API) <= 5.0
     assert policy.budget(Role.BLOB) <= 45.0
     assert policy.attempt_delay < policy.budget(Role.API) / policy.max_parallel
-
-
-def test_capped() -> None:
-    """What the descriptors do not allow is lowered to what they do, and nothing is raised; the rest stays."""
-    limits = LimitsPolicy(tunnels=100, heads=50, dials=20, drain=7.0)
-    assert limits.capped(None) == limits
-    assert limits.capped(Capacity(tunnels=400, heads=400, dials=400, pipes=32)) == limits
-    expected = LimitsPolicy(tunnels=40, heads=30, dials=10, drain=7.0)
-    assert limits.capped(Capacity(tunnels=40, heads=30, dials=10, pipes=4)) == expected

@@ -16,12 +16,13 @@ from towline.admin.log import configure, use_logging
 from towline.admin.serve import AdminServer
 from towline.cli.configuration import load
 from towline.config import DEFAULT_LISTEN, Config
+from towline.core.capacity import within
 from towline.errors import AdminError
 from towline.proxy.addon import TowlineAddon
 from towline.proxy.master import LeanMaster
 from towline.service import Service
 from towline.system import admin_token
-from towline.system.descriptors import capacity_within, raise_limit
+from towline.system.descriptors import raise_limit
 from towline.system.systemd import Supervisor
 from towline.types import Address, Secret, Target
 
@@ -94,10 +95,9 @@ def addon() -> TowlineAddon:
 
 def _service(config: Config) -> Service:
     before, after = raise_limit()
-    capacity = capacity_within(after)
-    limits = config.limits.capped(capacity)
+    limits = within(config.limits, after)
     if limits != config.limits:
         hint = f"raise the hard limit (ulimit -Hn, LimitNOFILE=) above {after} for all that `limits` asks for"
         allowed = {"tunnels": limits.tunnels, "heads": limits.heads, "dials": limits.dials}
         log.info("few_descriptors", limit=after, was=before, **allowed, hint=hint)
-    return Service(config, capacity=capacity)
+    return Service(config, descriptors=after)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from towline.types import IPNetwork, Role, Secret
@@ -67,16 +67,6 @@ class FailoverPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
-    """How many of each a process has descriptors for (system/descriptors.py)."""
-
-    tunnels: int
-    heads: int
-    dials: int
-    pipes: int
-
-
-@dataclass(frozen=True, slots=True)
 class LimitsPolicy:
     """Bounds on what is held at once and for how long."""
 
@@ -96,17 +86,6 @@ class LimitsPolicy:
     """Seconds that a client gets to close after Towline sent it FIN, its bytes read and dropped meanwhile."""
     half_closed: float = 60.0
     """Seconds of silence after which a tunnel that one side has half-closed is ended."""
-
-    def capped(self, capacity: Capacity | None) -> LimitsPolicy:
-        """These limits with no more of anything than the process has descriptors for."""
-        if capacity is None:
-            return self
-        return replace(
-            self,
-            tunnels=min(self.tunnels, capacity.tunnels),
-            heads=min(self.heads, capacity.heads),
-            dials=min(self.dials, capacity.dials),
-        )
 
 
 @dataclass(frozen=True, slots=True)

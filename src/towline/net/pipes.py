@@ -14,11 +14,13 @@ import os
 import sys
 from typing import Self
 
+from towline.core.capacity import MAX_PIPES
+
 PIPE_BYTES = 1 << 20
 """Capacity asked for, and the most that one turn moves: what Linux grants an unprivileged user (pipe(7),
 fs.pipe-max-size). 0.2 CPU-seconds per GB, where 256 KiB cost 0.3 and 64 KiB 0.55 (python -m tests.bench.relay)."""
 
-PIPE_LIMIT = 32
+PIPE_LIMIT = MAX_PIPES
 """Pipes in one pool: 32 MiB, half of what an unprivileged user may have in pipes (pipe(7), fs.pipe-user-pages-soft)."""
 
 
