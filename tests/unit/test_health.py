@@ -135,35 +135,19 @@ def rated(rate: float, *, round_trip: float = 0.05) -> Health:
     return health
 
 
-def test_few_bytes_in_slow_start() -> None:
-    """Fewer bytes that came as fast as slow start lets them say no more than that the route is at least so fast."""
-    health = rated(20 * MB)
-    health.carried(Carried(131_072, 0.2), well=True, now=6.0, started=False)
-    assert health.rate.value == pytest.approx(20 * MB, rel=0.01)
-    health.carried(Carried(131_072, 131_072 / (200 * MB)), well=True, now=7.0, started=False)
-    assert health.rate.value == pytest.approx(200 * MB, rel=0.2)
-
-
-def test_few_bytes_without_slow_start() -> None:
-    """Where it was left out nothing else than the rate explains how long they took: over a distant route as well."""
+def test_few_bytes() -> None:
+    """They tell a drop to a tenth at once, over a distant route as well: slow start is left out of what is told."""
     health = rated(5 * MB, round_trip=0.3)
-    health.carried(Carried(round(0.5 * MB), 1.0), well=True, now=6.0)
+    health.carried(Carried(65_536, 65_536 / (0.5 * MB)), well=True, now=6.0)
     assert health.rate.value == pytest.approx(0.5 * MB, rel=0.2)
-
-
-def test_few_bytes_beyond_slow_start() -> None:
-    """Fewer bytes that took longer than slow start explains tell the rate, and a drop to a tenth at once."""
-    health = rated(5 * MB)
-    health.carried(Carried(262_144, 0.52), well=True, now=6.0, started=False)
-    assert health.rate.value == pytest.approx(0.5 * MB, rel=0.2)
-    health.carried(Carried(262_144, 0.052), well=True, now=12.0, started=False)
+    health.carried(Carried(65_536, 65_536 / (5 * MB)), well=True, now=12.0)
     assert health.rate.value == pytest.approx(5 * MB, rel=0.2)
 
 
 def test_first_few_bytes() -> None:
     """Where nothing is known, few bytes are better than none."""
     health = Health()
-    health.carried(Carried(65_536, 0.1), well=True, now=0.0, started=False)
+    health.carried(Carried(65_536, 0.1), well=True, now=0.0)
     assert health.rate.value == pytest.approx(655_360)
 
 

@@ -7,7 +7,6 @@ slow or broken once is neither trusted blindly nor left aside for ever. No clock
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from towline.core.circuit import Circuit, Streak, fading
@@ -23,9 +22,8 @@ PROBE_WEIGHT = 0.5  # of an attempt, for a probe's success or failure
 MISLEADING = 2  # failed probes that traffic disproved, after which they count no more until one succeeds
 MEMORY = 24.0  # attempts that are remembered: what came before weighs less and less, however busy the route is
 TRIES_HALF_LIFE = 600.0  # seconds in which half of what an attempt weighs has faded
-BULK = 1 << 20  # bytes from which on a rate is what a blob would meet: beyond TCP's slow start on most paths
+BULK = 1 << 20  # bytes from which on a rate is what a blob would meet
 SMALL_NOISE = 4.0  # times that the rate of fewer bytes scatters more
-INITIAL_WINDOW = 14_600  # bytes that TCP sends at once: ten segments (RFC 6928); doubled with each round trip
 LOSS_GAIN = 1 / 4  # weight of a new tunnel in the mean of losses
 SHAKEN = 0.5  # variance that a change of the network adds to what was measured on the last one: a factor of two
 
@@ -123,18 +121,15 @@ class Health:
         self.streak.failed(now=now, weight=weight, cut=cut)
         self.last_error = error
 
-    def carried(self, carried: Carried, *, well: bool, now: float, started: bool = True) -> None:
-        """Bytes came over the route; `well`: its tunnel has not been cut; `started`: TCP's slow start is left out."""
+    def carried(self, carried: Carried, *, well: bool, now: float) -> None:
+        """Bytes came over the route; `well`: its tunnel has not been cut."""
         if carried.loss is not None:
             self.loss += LOSS_GAIN * (carried.loss - self.loss)
         if carried.rate <= 0:
             return
         if well:
             self.streak.carried()
-        if carried.bytes >= BULK:
-            self.rate.add(carried.rate, now=now)
-        elif started or carried.rate > (self.rate.value or 0.0) or not _is_slow_start(carried, self.dial.value or 0.0):
-            self.rate.add(carried.rate, now=now, noise=SMALL_NOISE)
+        self.rate.add(carried.rate, now=now, noise=1.0 if carried.bytes >= BULK else SMALL_NOISE)
 
     def probed(self, finding: Finding, *, at_fault: bool, now: float) -> None:
         """A probe told of the route; it weighs less than traffic, and nothing where that has proved it wrong twice."""
@@ -149,7 +144,7 @@ class Health:
             self.failed_by_probe = True
             self._fail(f"probe: {finding.detail}", now=now, weight=1, cut=False, share=PROBE_WEIGHT)
         if finding.carried is not None:
-            self.carried(finding.carried, well=finding.ok, now=now, started=False)
+            self.carried(finding.carried, well=finding.ok, now=now)
 
     def circuit(self, *, now: float) -> Circuit:
         """Whether the route is in use."""
@@ -168,13 +163,3 @@ class Health:
         """When anything was last measured; None where nothing was."""
         times = [at for level in (self.dial, self.answer, self.rate) if (at := level.measured_at) is not None]
         return max(times, default=None)
-
-
-def _is_slow_start(carried: Carried, round_trip: float) -> bool:
-    """Whether TCP's slow start may explain how long this took: then the route is at least so fast, no more is known.
-
-    A new connection doubles what it sends with each round trip, so that n bytes take about log2(n / window) of them
-    over a route of any rate. The first one ends with the first byte, before `carried` begins.
-    """
-    rounds = math.log2(1 + carried.bytes / INITIAL_WINDOW) - 1
-    return carried.seconds <= 2 * rounds * round_trip
