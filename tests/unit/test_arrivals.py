@@ -72,6 +72,14 @@ def test_a_slow_reading_is_told_as_a_whole() -> None:
     assert arrivals.carried(now=5.0) == Carried(20_000, 4.0)
 
 
+def test_a_reading_without_a_wait_is_told_as_a_whole() -> None:
+    """On a route that is faster than this process."""
+    arrivals = Arrivals()
+    arrivals.measure(now=1.0)
+    arrivals.read(MIB)
+    assert arrivals.carried(now=1.5) == Carried(MIB, 0.5)
+
+
 def test_a_short_reading_tells_nothing() -> None:
     """A layer too small to leave slow start."""
     arrivals = Arrivals()

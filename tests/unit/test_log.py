@@ -32,7 +32,7 @@ def restore_logging() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    for name in log.CHATTY:
+    for name in (*log.CHATTY, *log.INDISCREET):
         logging.getLogger(name).setLevel(logging.NOTSET)
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
@@ -177,6 +177,20 @@ def test_levels(level: Level, heard: list[str]) -> None:
     its.warning("its warning")
     its.error("its error")
     assert [entry["event"] for entry in objects(out)] == heard
+
+
+@pytest.mark.parametrize("name", ["httpx", "httpcore.http11", "tornado.general"])
+def test_urls_and_headers_of_libraries_stay_out(name: str) -> None:
+    """They may hold a token, or a signature: not even at debug, nor under mitmdump."""
+    _, out = configured("json", "debug")
+    library = logging.getLogger(name)
+    library.info("HTTP Request: GET https://cdn.test/layer?signature=secret")
+    library.debug("response headers: set-cookie: secret")
+    library.warning("told")
+    assert [entry["event"] for entry in objects(out)] == ["told"]
+    library.setLevel(logging.NOTSET)
+    log.use_logging()
+    assert not library.isEnabledFor(logging.INFO)
 
 
 def test_levels_between_have_the_lower_word() -> None:

@@ -39,8 +39,8 @@ EVENT_COLUMN = 12  # characters that an event is padded to in text: Towline's ow
 CHATTY = ("asyncio", "mitmproxy", "tornado")
 """Loggers heard from WARNING up, unless the level is debug: mitmproxy tells of every connection at INFO."""
 
-REPEATS_HEADERS = "tornado.general"
-"""Heard from WARNING up at every level: at INFO it repeats a header that it cannot read, and that may be the token."""
+INDISCREET = ("tornado.general", "httpx", "httpcore")
+"""Loggers heard from WARNING up at every level: below, they repeat headers and URLs, which may hold tokens."""
 
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """syslog priorities (RFC 5424 6.2.1), as sd-daemon(3) reads them."""
@@ -77,14 +77,20 @@ def configure(policy: LogPolicy, *, stream: TextIO | None = None, environ: Mappi
     root.setLevel(level)
     for name in CHATTY:
         logging.getLogger(name).setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
-    logging.getLogger(REPEATS_HEADERS).setLevel(max(level, logging.WARNING))
+    _hush(level)
     logging.captureWarnings(capture=True)  # else Python's warnings reach stderr as bare text between the lines
     _send_through_logging(ProcessorFormatter.wrap_for_formatter)
 
 
 def use_logging() -> None:
     """Send structlog's events as text to logging as it is set up: under mitmdump, which has handlers of its own."""
+    _hush(logging.WARNING)
     _send_through_logging(_message)
+
+
+def _hush(level: int) -> None:
+    for name in INDISCREET:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
 def _send_through_logging(last: Processor) -> None:

@@ -49,11 +49,15 @@ class Arrivals:
         self._moments = [(now, self.received)]
 
     def carried(self, *, now: float) -> Carried | None:
-        """The fastest stretch since `measure`, or all where it came slowly; None where too little came to tell."""
+        """The fastest stretch since `measure`; None where too little came to tell.
+
+        All of it, where it came so slowly that slow start is no matter, or so fast that there was no wait to begin at.
+        """
         moments = [*self._moments, (now, self.received)]
         late = [moment for moment in moments if moment[1] - moments[0][1] >= SKIPPED]
         whole = _between(moments[0], moments[-1])
-        return max(_stretches(late), key=lambda stretch: stretch.rate, default=whole if whole.seconds >= SLOW else None)
+        tells = whole.seconds >= SLOW or whole.bytes >= SKIPPED + STRETCH
+        return max(_stretches(late), key=lambda stretch: stretch.rate, default=whole if tells else None)
 
 
 def _stretches(moments: Sequence[tuple[float, int]]) -> Iterator[Carried]:
