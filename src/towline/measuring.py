@@ -57,7 +57,7 @@ class Measuring:
     """Probes of one host over one route, since the start."""
     failed: int = 0
     _images: PublicImages = field(default_factory=PublicImages)
-    _tasks: dict[asyncio.Task[None], Round] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _carried_at: dict[tuple[str, str], float] = field(default_factory=dict)
     """When blobs of a registry that are open over a route last moved, by route and registry, at the last plan."""
     _timer: asyncio.Handle | None = None
@@ -66,7 +66,7 @@ class Measuring:
 
     def asked(self, target: Target, what: Classification) -> None:
         """A client asks for a host."""
-        if target.port != PLAIN_PORT and self._note(target, what, self._now()):
+        if self._note(target, what, self._now()):
             self._plan_soon()
 
     def changed(self) -> None:
@@ -115,6 +115,9 @@ class Measuring:
         return asyncio.get_running_loop().time()
 
     def _note(self, target: Target, what: Classification, now: float) -> bool:
+        """Note that a host is in use; True where that is news. One that is spoken to without TLS is not probed."""
+        if target.port == PLAIN_PORT:
+            return False
         readable = what.role is Role.API and self.present().image(target) is not None
         return self.probes.asked(target, what, readable=readable, now=now)
 
@@ -133,7 +136,7 @@ class Measuring:
         plan = self.probes.plan(self._standings, now=now)
         for round_ in plan.rounds:
             task = asyncio.get_running_loop().create_task(self._run(round_), name=f"probe {round_.target}")
-            self._tasks[task] = round_
+            self._tasks.add(task)
             task.add_done_callback(self._ended)
         self._timer = None
         if plan.next_at is not None:
@@ -202,7 +205,7 @@ class Measuring:
             return ()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._tasks[task]
+        self._tasks.discard(task)
         if not self._closed:
             self._plan()
         if not task.cancelled():

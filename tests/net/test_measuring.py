@@ -61,7 +61,7 @@ class Bench:
         async with asyncio.timeout(20):
             await asyncio.sleep(0)
             while self.measuring._tasks:
-                await asyncio.wait(list(self.measuring._tasks))
+                await asyncio.wait(self.measuring._tasks)
                 await asyncio.sleep(0)
 
     def known(self, role: Role) -> dict[str, float | None]:
@@ -87,7 +87,7 @@ async def bench(authority: trustme.CA) -> AsyncIterator[Bench]:
 async def test_idle_is_idle(bench: Bench) -> None:
     """Without a client there is no probe, no task and no timer."""
     assert bench.measuring._timer is None
-    assert bench.measuring._tasks == {}
+    assert bench.measuring._tasks == set()
     assert bench.registry.api.heads == []
     assert bench.measuring.view().limit == LIMIT
 
@@ -214,6 +214,7 @@ async def test_a_reload_may_forbid_what_is_in_use(bench: Bench) -> None:
     await bench.rounds_ended()
     assert bench.measuring.view().count == 2
     bench.refused = False
+    bench.ledger.forget(["direct", "http"])
     bench.measuring.reloaded(0, ["direct", "http"])
     await bench.rounds_ended()
     assert (bench.measuring.view().count, bench.measuring.view().limit) == (2, 0)

@@ -206,6 +206,15 @@ def test_unlisted_hosts_are_not_probed() -> None:
     assert bench.plan(0.0) == Plan((), None)
 
 
+def test_hosts_in_use() -> None:
+    """The one that was asked for last is the last."""
+    bench = Bench()
+    bench.ask(0.0)
+    bench.ask(1.0, CDN, BLOB)
+    bench.ask(2.0)
+    assert bench.probes.hosts == [CDN, REGISTRY]
+
+
 def test_what_is_news() -> None:
     """A host that was not asked for of late, or the first request after a pause."""
     bench = Bench()

@@ -1,4 +1,4 @@
-"""Which route is probed for which host, and when. The runner (towline/probes.py) asks, probes, and tells.
+"""Which route is probed for which host, and when. The runner (towline/measuring.py) asks, probes, and tells.
 
     asked(target, ...)              a client asks for a host: its registry is in use
     plan(standings) -> Plan         the rounds that are due, and when to ask again (None: nothing is in use)
