@@ -1,9 +1,9 @@
 """How well Towline chooses routes, beside what others do: python -m tests.bench.policy
 
-Replays traces through the core alone, with fake time, and prints for each policy: mean and 95th percentile of the time
-to completion as multiples of the oracle's, the mean of api and auth calls alone, failed transfers, and switches and
-probe bytes an hour. Without arguments it makes the scenarios of scenarios.py from seeds; it takes any trace files
-(trace.py has the format):
+Replays traces through the core alone, with fake time, and prints for each policy: mean of the time to completion as a
+multiple of the oracle's, the same without the first five minutes, its 95th percentile, the mean of api and auth calls
+alone, failed transfers, and switches and probe bytes an hour. Without arguments it makes the scenarios of scenarios.py
+from seeds; it takes any trace files (trace.py has the format):
 
     python -m tests.bench.policy --seeds 5 flapping near-equal    two scenarios, five seeds each
     python -m tests.bench.policy TRACE.jsonl ...                  what a file tells

@@ -61,6 +61,7 @@ class Run:
     transfers: tuple[Transfer, ...]
     """In the order of the trace's requests."""
     counts: Counts
+    begins: float
     hours: float
 
 
@@ -76,7 +77,7 @@ def run(paths: Paths, policy: Policy, *, seed: int = 0) -> Run:
         clock.spawn(_transfer(number, request, policy, world, ended), at=request.t)
     clock.run()
     transfers = tuple(ended[number] for number in range(len(trace.requests)))
-    return Run(transfers, world.counts, (trace.ends - trace.begins) / 3600)
+    return Run(transfers, world.counts, trace.begins, (trace.ends - trace.begins) / 3600)
 
 
 def _change(policy: Policy, network: Network) -> Process[None]:

@@ -11,6 +11,10 @@ from tests.bench.policy.policy import Run, Transfer
 
 from towline.types import Role
 
+WARM_UP = 300.0
+"""Seconds from a trace's beginning in which policies are taken to get to know its routes. They all begin knowing
+nothing, as a daemon does once: `warm` leaves this time out, `mean` does not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figures:
@@ -18,6 +22,8 @@ class Figures:
 
     mean: float
     """Mean completion time, as a multiple of the oracle's."""
+    warm: float
+    """The same of what was asked for when WARM_UP was over; all of it, where nothing was."""
     p95: float
     """The same of the 95th percentile."""
     calls: float
@@ -31,9 +37,11 @@ class Figures:
 def figures(runs: Sequence[Run], oracle: Sequence[Run]) -> Figures:
     """One policy over one scenario, a run for each seed, beside the oracle's runs of the same traces."""
     mine, its = _transfers(runs), _transfers(oracle)
+    warm = _warm(runs), _warm(oracle)
     hours = sum(run.hours for run in runs) or 1.0
     return Figures(
-        mean=_ratio(fmean(t.cost for t in mine), fmean(t.cost for t in its)),
+        mean=_ratio(_mean(mine), _mean(its)),
+        warm=_ratio(*map(_mean, warm if all(warm) else (mine, its))),
         p95=_ratio(_p95(mine), _p95(its)),
         calls=_ratio(_calls(mine), _calls(its)),
         failed=sum(not t.ok for t in mine),
@@ -47,6 +55,7 @@ def over_all(parts: Iterable[Figures]) -> Figures:
     parts = list(parts)
     return Figures(
         mean=fmean(part.mean for part in parts),
+        warm=fmean(part.warm for part in parts),
         p95=fmean(part.p95 for part in parts),
         calls=fmean(part.calls for part in parts),
         failed=sum(part.failed for part in parts),
@@ -57,13 +66,16 @@ def over_all(parts: Iterable[Figures]) -> Figures:
 
 def table(title: str, rows: Mapping[str, Figures], fixed: Figures, oracle_failed: int) -> str:
     """A table of policies, the best mean first; below them those that know the trace."""
-    lines = [title, f"  {'':28}{'mean':>8}{'p95':>8}{'calls':>8}{'failed':>8}{'switches/h':>12}{'probes kB/h':>13}"]
+    lines = [
+        title,
+        f"  {'':28}{'mean':>8}{'warm':>8}{'p95':>8}{'calls':>8}{'failed':>8}{'switches/h':>12}{'probes kB/h':>13}",
+    ]
     for name, row in [*sorted(rows.items(), key=lambda item: item[1].mean), ("(best fixed routes)", fixed)]:
         lines.append(
-            f"  {name:28}{row.mean:8.3f}{row.p95:8.3f}{row.calls:8.3f}{row.failed:8d}"
+            f"  {name:28}{row.mean:8.3f}{row.warm:8.3f}{row.p95:8.3f}{row.calls:8.3f}{row.failed:8d}"
             f"{row.switches_per_hour:12.1f}{row.probe_bytes_per_hour / 1000:13.1f}"
         )
-    lines.append(f"  {'(oracle)':28}{1:8.3f}{1:8.3f}{1:8.3f}{oracle_failed:8d}")
+    lines.append(f"  {'(oracle)':28}{1:8.3f}{1:8.3f}{1:8.3f}{1:8.3f}{oracle_failed:8d}")
     return "\n".join(lines)
 
 
@@ -89,6 +101,14 @@ def worst(run: Run, oracle: Run, number: int) -> str:
 
 def _transfers(runs: Sequence[Run]) -> list[Transfer]:
     return [transfer for run in runs for transfer in run.transfers]
+
+
+def _warm(runs: Sequence[Run]) -> list[Transfer]:
+    return [t for run in runs for t in run.transfers if t.request.t >= run.begins + WARM_UP]
+
+
+def _mean(transfers: Sequence[Transfer]) -> float:
+    return fmean(transfer.cost for transfer in transfers)
 
 
 def _calls(transfers: Sequence[Transfer]) -> float:

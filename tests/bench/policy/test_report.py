@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 from tests.bench.policy.policy import Run, Transfer
-from tests.bench.policy.report import figures, over_all, table
+from tests.bench.policy.report import WARM_UP, figures, over_all, table
 from tests.bench.policy.trace import Request
 from tests.bench.policy.world import Counts
 
 from towline.types import Role
 
 
-def ran(*seconds: float, failed: int = 0, role: Role = Role.BLOB) -> Run:
-    """Half an hour with these transfers, the first of which failed."""
-    transfers = tuple(Transfer(Request(0.0, "hub", role, 1), t, ok=i >= failed) for i, t in enumerate(seconds))
-    return Run(transfers, Counts(switches=3, probes=2, probe_bytes=500), hours=0.5)
+def ran(*seconds: float, failed: int = 0, role: Role = Role.BLOB, at: float = 0.0) -> Run:
+    """Half an hour with these transfers at a time, the first of which failed."""
+    transfers = tuple(Transfer(Request(at, "hub", role, 1), t, ok=i >= failed) for i, t in enumerate(seconds))
+    return Run(transfers, Counts(switches=3, probes=2, probe_bytes=500), begins=0.0, hours=0.5)
 
 
 def test_figures_are_multiples_of_the_oracle() -> None:
@@ -35,6 +35,14 @@ def test_calls_are_told_apart() -> None:
     mixed = [ran(2.0, role=Role.API), ran(100.0)]
     assert figures(mixed, [ran(1.0, role=Role.API), ran(100.0)]).calls == 2.0
     assert figures([ran(5.0)], [ran(1.0)]).calls == 1.0
+
+
+def test_what_is_warm_is_told_apart() -> None:
+    """Without the first five minutes; with them where there is nothing else."""
+    found = figures([ran(9.0), ran(2.0, at=WARM_UP)], [ran(1.0), ran(1.0, at=WARM_UP)])
+    assert found.mean == pytest.approx(5.5)
+    assert found.warm == pytest.approx(2.0)
+    assert figures([ran(9.0)], [ran(1.0)]).warm == pytest.approx(9.0)
 
 
 def test_scenarios_count_alike() -> None:

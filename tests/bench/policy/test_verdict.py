@@ -10,7 +10,7 @@ from tests.bench.policy.verdict import verdict
 
 def row(mean: float, *, failed: int = 0, switches: float = 0.0) -> Figures:
     """The figures of a policy."""
-    return Figures(mean, mean, mean, failed, switches, 0.0)
+    return Figures(mean, mean, mean, mean, failed, switches, 0.0)
 
 
 def scenario(name: str, changing: bool, mine: Figures, its: Figures) -> Result:

@@ -18,10 +18,10 @@ def verdict(results: Sequence[Result]) -> Iterator[str]:
     """One line for each thing that is asked: what was measured, and what was to be."""
     for kind, changing, most in (("steady", False, STEADY), ("changing", True, CHANGING)):
         if some := [result for result in results if result.changing is changing]:
-            mean = over_all(result.rows[Towline.name] for result in some).mean
-            fixed = over_all(result.fixed for result in some).mean
-            text = f"mean on {kind} scenarios {mean:.3f}, {most:.2f} at most (best fixed routes {fixed:.3f})"
-            yield _line(mean <= most, text)
+            mine, fixed = over_all(r.rows[Towline.name] for r in some), over_all(result.fixed for result in some)
+            text = f"mean on {kind} scenarios {mine.mean:.3f}, {most:.2f} at most"
+            beside = f"once warm {mine.warm:.3f}; best fixed routes {fixed.mean:.3f}, {fixed.warm:.3f}"
+            yield _line(mine.mean <= most, f"{text} ({beside})")
     others = [name for name in results[0].rows if name != Towline.name]
     means = {name: over_all(result.rows[name] for result in results).mean for name in (Towline.name, *others)}
     next_best = min(others, key=lambda name: means[name])
