@@ -9,7 +9,7 @@ Where a proxy or a DNS server is, the system says: nobody can be asked for the w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
 from towline.net.addresses import Admit
@@ -24,7 +24,7 @@ from towline.net.slots import SlottedDialer
 from towline.net.socks import SocksDialer
 from towline.types import IPAddress, RouteKind, RouteSpec
 
-type Sound = Callable[[str, str, int, Sequence[IPAddress]], Sequence[IPAddress]]
+type Sound = Callable[[str, str, int, Sequence[IPAddress]], Awaitable[Sequence[IPAddress]]]
 """Which addresses of a host, to be dialled over a route at a port, are not known to be poisoned (verifying.py)."""
 
 

@@ -53,6 +53,8 @@ class Measuring:
     ledger: Ledger
     present: Callable[[], Present]
     probes: Probes
+    probed: Callable[[Sequence[Finding]], object] = lambda _: None
+    """Told what was found of one host over all routes together."""
     count: int = 0
     """Probes of one host over one route, since the start."""
     failed: int = 0
@@ -221,6 +223,7 @@ class Measuring:
         for target in dict.fromkeys(finding.target for finding in findings):
             together = [finding for finding in findings if finding.target == target]
             self.ledger.probed(together, now=now)
+            self.probed(together)
             for finding in together:
                 self._tell(finding)
 
@@ -242,9 +245,11 @@ class Measuring:
         )
 
 
-def measuring(ledger: Ledger, present: Callable[[], Present], limit: int) -> Measuring:
+def measuring(
+    ledger: Ledger, present: Callable[[], Present], limit: int, probed: Callable[[Sequence[Finding]], object]
+) -> Measuring:
     """One that may spend `limit` bytes an hour."""
-    return Measuring(ledger, present, Probes(Allowance(limit), random.SystemRandom()))
+    return Measuring(ledger, present, Probes(Allowance(limit), random.SystemRandom()), probed)
 
 
 def _view(finding: Finding) -> FindingView:

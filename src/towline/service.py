@@ -67,7 +67,7 @@ class Service:
             dialers=lambda: self._dialers,
         )
         self._dialers = self._dial_with(config, self._deciding)
-        self._measuring = measuring(self._ledger, self._present, config.health.probe_bytes)
+        self._measuring = measuring(self._ledger, self._present, config.health.probe_bytes, self._verifying.probed)
         self._serving = Serving(
             rank=self._deciding.rank,
             dialers=self._dialers.by_route,

@@ -3,6 +3,7 @@
     a first flight was answered     its address, when it is met first, is checked: by a TLS handshake of our own, aside
     ... with an alert or no TLS     the address is marked at once, and checked
     an address is marked            other hosts of its registry are met over the route too, ahead of the client
+    a probe failed, another not     so it is over the route that failed
     a name has marked addresses     they are not dialled where its others, or another route, are better (core/poison.py)
 
 TLS 1.3 hides a server's certificate from whoever is on the way, and that is what we are. So a check asks for it anew,
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from towline.core.evidence import Finding
 from towline.core.poison import Mark, Poison, Proof
 from towline.dialers import Dialers
 from towline.errors import DialError, Refused
@@ -29,8 +31,9 @@ from towline.types import UNLISTED, Attempt, IPAddress, OutcomeKind, Ranking, Ta
 log = structlog.get_logger("towline")
 
 CHECK_TIME = 5.0  # seconds that a check may take: as long as an api host's CONNECT
+AWAITED = 1.0  # seconds that a dial waits for the check of an address that was met a moment ago, once for each
 MAX_CHECKS = 8  # under way at once; what is met meanwhile is checked when it is met again
-SYSTEM = "system"  # whom a route has names resolved by that says nothing about it (RouteSpec.names)
+SYSTEM, REMOTE = "system", "remote"  # by whom a route may have names resolved (RouteSpec.names)
 OTHERS = 2  # routes that are asked whether they lead to the host, where one does not
 
 
@@ -44,11 +47,22 @@ class Verifying:
     dialers: Callable[[], Dialers]
     _poison: Poison = field(default_factory=Poison)
     _checks: set[asyncio.Task[None]] = field(default_factory=set)
+    _checking: dict[tuple[str, str, IPAddress], asyncio.Task[None]] = field(default_factory=dict)
+    """Those of an address, by route, host and address."""
     _hinted: set[str] = field(default_factory=set)
     """Routes for which it was said already what to do."""
 
-    def sound(self, route: str, host: str, port: int, addresses: Sequence[IPAddress]) -> Sequence[IPAddress]:
-        """Those of a name's addresses that are to be dialled over a route; none where another route is better."""
+    async def sound(self, route: str, host: str, port: int, addresses: Sequence[IPAddress]) -> Sequence[IPAddress]:
+        """Those of a name's addresses that are to be dialled over a route; none where another route is better.
+
+        An address that was met first a moment ago is waited for, where there is another route: its client may be back
+        at once, because of its certificate.
+        """
+        checks = [
+            task for (over, at, ip), task in self._checking.items() if (over, at) == (route, host) and ip in addresses
+        ]
+        if checks and len(self._ranked(Target(host, port))) > 1:
+            await asyncio.wait(checks, timeout=AWAITED)
         sound = self._poison.sound(route, host, addresses, now=_now())
         for address in set(addresses).difference(sound):
             self._check(route, Target(host, port), address)
@@ -76,6 +90,16 @@ class Verifying:
             if attempt.outcome.kind is OutcomeKind.DENIED and attempt.route not in self._hinted:
                 self._tell(attempt.route, target, attempt.outcome.detail, known=Mark.NONE)
 
+    def probed(self, findings: Sequence[Finding]) -> None:
+        """One host was probed over several routes: it is met over those that failed where others did not."""
+        if not any(finding.ok for finding in findings):
+            return
+        for finding in findings:
+            if finding.ok:  # its certificate was checked
+                self._poison.verified(finding.route, finding.target.host, None, now=_now())
+            else:
+                self._meet(finding.route, finding.target)
+
     def forget_routes(self, routes: Collection[str]) -> None:
         """These names mean other ways out now, or none."""
         self._poison.forget_routes(routes)
@@ -94,27 +118,34 @@ class Verifying:
 
     def _check(self, route: str, target: Target, address: IPAddress) -> None:
         """Check an address in the background, if it is time to, and the target is a registry's."""
-        dialer = self.dialers().at(route, address)
-        if dialer is None or len(self._checks) >= MAX_CHECKS or not self._ranked(target):
+        if not self._poison.is_due(route, target.host, address, now=_now()) or len(self._checks) >= MAX_CHECKS:
             return
-        if self._poison.begin_check(route, target.host, address, now=_now()):
-            self._start(self._verify(route, target, address, dialer))
+        dialer = self.dialers().at(route, address)
+        if dialer is not None and self._ranked(target):
+            self._poison.checking(route, target.host, address, now=_now())
+            key = (route, target.host, address)
+            self._checking[key] = task = self._start(self._verify(route, target, address, dialer))
+            task.add_done_callback(lambda _: self._checking.pop(key))
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name="check")
         self._checks.add(task)
         task.add_done_callback(self._checks.discard)
+        return task
 
     def _look_around(self, route: str, target: Target) -> None:
         """Meet the rest of a registry: who forges one name forges others, and a pull needs them all."""
         for other in self.family(target):
             if not self._poison.is_met(route, other.host):
-                self._start(self._meet(route, other))
+                self._meet(route, other)
 
-    async def _meet(self, route: str, target: Target) -> None:
-        """Find the address that a client would reach over the route, and check it."""
-        if (dialer := self.dialers().by_route.get(route)) is None:
-            return
+    def _meet(self, route: str, target: Target) -> None:
+        """Find the address that a client would reach over a route, and check it."""
+        dialers = self.dialers()
+        if route in dialers.by_route and dialers.specs[route].names != REMOTE and len(self._checks) < MAX_CHECKS:
+            self._start(self._find(route, target, dialers.by_route[route]))
+
+    async def _find(self, route: str, target: Target, dialer: Dialer) -> None:
         with contextlib.suppress(DialError):
             dialed = await dialer.dial(target, deadline=_now() + CHECK_TIME)
             dialed.close()

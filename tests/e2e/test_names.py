@@ -76,9 +76,9 @@ def test_a_certificate_of_somebody_else(
     wait_until(lambda: found_out(towline) == set(HOSTS), "the log tells of every host", timeout=10)
     for _ in range(PULLS):
         assert client("skopeo").pull() == image.digest
-    met, *others = towline.finish()
-    assert (met["route"], met["peer"]) == ("direct", f"{FORGED}:443")
-    assert {tunnel["route"] for tunnel in others} == {"office"}
+    ways = [(tunnel["route"], tunnel["peer"]) for tunnel in towline.finish()]
+    assert ways.count(("direct", f"{FORGED}:443")) == 1
+    assert {route for route, peer in ways if peer != f"{FORGED}:443"} == {"office"}
     assert names.hellos(ours=False) == {"registry-1.docker.io": 1}
 
 

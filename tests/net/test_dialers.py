@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from tests.net.name_server import Server, Zone
@@ -12,10 +13,15 @@ from tests.net.resolvers import TableResolver
 
 from towline.dialers import Dialers
 from towline.errors import DialError
-from towline.types import NameServer, RouteKind, RouteSpec, Target
+from towline.types import IPAddress, NameServer, RouteKind, RouteSpec, Target
 
 NAME = "registry.test"
 pytestmark = pytest.mark.usefixtures("no_complaint", "nothing_left")
+
+
+async def all_of_them(_route: str, _host: str, _port: int, addresses: Sequence[IPAddress]) -> Sequence[IPAddress]:
+    """No address is poisoned."""
+    return addresses
 
 
 def dialers(*routes: RouteSpec, names: dict[str, list[str]] | None = None) -> Dialers:
@@ -23,7 +29,7 @@ def dialers(*routes: RouteSpec, names: dict[str, list[str]] | None = None) -> Di
     return Dialers(
         routes,
         system=TableResolver(names or {}),
-        sound=lambda _route, _host, _port, addresses: addresses,
+        sound=all_of_them,
         admit=lambda *_: None,
         slots=asyncio.Semaphore(8),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 
 import pytest
@@ -18,6 +18,7 @@ from tests.net.ways import dialer_of
 from towline import measuring as module
 from towline.core.allowance import Allowance
 from towline.core.circuit import Circuit
+from towline.core.evidence import Finding
 from towline.core.ledger import Ledger, Tunnel
 from towline.core.probes import Probes
 from towline.errors import Refused
@@ -40,7 +41,10 @@ class Bench:
         self.ledger = Ledger(started_at=0.0)
         self.refused = False
         probes = Probes(Allowance(LIMIT), random.Random(1))
-        self.measuring = Measuring(self.ledger, lambda: Present(self.rank, self.dialers, self.image), probes)
+        self.told: list[Sequence[Finding]] = []
+        self.measuring = Measuring(
+            self.ledger, lambda: Present(self.rank, self.dialers, self.image), probes, self.told.append
+        )
 
     def rank(self, target: Target) -> Ranking:
         if self.refused:
@@ -100,6 +104,7 @@ async def test_what_is_asked_for_is_probed_over_every_route(bench: Bench) -> Non
         assert set(bench.known(role)) == {"direct", "http"}
     assert [head.split(" ")[1] for head in bench.registry.api.heads].count("/v2/") == 2
     assert len(bench.registry.blob.heads) == 2
+    assert [[finding.route for finding in together] for together in bench.told] == [["direct", "http"]] * 3
     view = bench.measuring.view()
     assert (view.count, view.failed) == (2, 0)
     assert 2 * 256 * 1024 < view.bytes_last_hour < 1024 * 1024
@@ -271,5 +276,5 @@ async def test_closed_it_does_nothing_more(bench: Bench) -> None:
 
 async def test_the_usual_one(bench: Bench) -> None:
     """As the service makes it."""
-    made = module.measuring(bench.ledger, bench.measuring.present, 1000)
+    made = module.measuring(bench.ledger, bench.measuring.present, 1000, bench.told.append)
     assert made.view().limit == 1000

@@ -209,7 +209,7 @@ async def test_leaves_out_what_is_known_to_be_poisoned() -> None:
     """The others keep their order, and the choice is told all that it turns on."""
     asked: list[tuple[str, int, Sequence[IPAddress]]] = []
 
-    def choose(host: str, port: int, addresses: Sequence[IPAddress]) -> Sequence[IPAddress]:
+    async def choose(host: str, port: int, addresses: Sequence[IPAddress]) -> Sequence[IPAddress]:
         asked.append((host, port, addresses))
         return [addresses[2], addresses[0]]
 
@@ -221,7 +221,11 @@ async def test_leaves_out_what_is_known_to_be_poisoned() -> None:
 
 async def test_says_that_every_address_is_poisoned() -> None:
     """Then the route has no answer, which is its fault, and the next one's turn."""
-    resolver = SoundResolver(TableResolver({"registry.test": ["192.0.2.1"]}), lambda *_: ())
+
+    async def nothing(*_: object) -> Sequence[IPAddress]:
+        return ()
+
+    resolver = SoundResolver(TableResolver({"registry.test": ["192.0.2.1"]}), nothing)
     with pytest.raises(DialError) as caught:
         await resolver.resolve("registry.test", 443, deadline=soon())
     error = caught.value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
@@ -41,7 +41,13 @@ from towline.types import (
 from towline.verifying import Verifying
 from towline.watching import Watching
 
-NO_ROUTES = Dialers((), system=SystemResolver(), sound=lambda *_: (), admit=lambda *_: None, slots=asyncio.Semaphore())
+
+async def nothing(*_: object) -> Sequence[IPAddress]:
+    """No address is known to be well."""
+    return ()
+
+
+NO_ROUTES = Dialers((), system=SystemResolver(), sound=nothing, admit=lambda *_: None, slots=asyncio.Semaphore())
 """What addresses would be checked over: the tests of verifying have some."""
 TARGET = Target("registry.test", 443)
 CONNECT = Request("CONNECT", TARGET)

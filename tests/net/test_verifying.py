@@ -19,6 +19,7 @@ from tests.net.resolvers import TableResolver
 
 from towline import verifying as subject
 from towline.core import poison
+from towline.core.evidence import Finding
 from towline.dialers import Dialers
 from towline.errors import DialError, Refused
 from towline.net import trust
@@ -225,8 +226,11 @@ async def test_a_wrong_answer_is_avoided_at_once(authority: trustme.CA) -> None:
         assert [line["why"] for line in logs] == [f"{FORGED}: {NOT_TLS.detail}"]
 
 
-async def test_a_check_that_finds_the_host_takes_the_mark_away(authority: trustme.CA) -> None:
+async def test_a_check_that_finds_the_host_takes_the_mark_away(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A server that said something wrong once is back at the next check; no client's bytes find that out."""
+    monkeypatch.setattr(subject, "AWAITED", 0.0)
     async with world(https(authority), https(authority)) as made:
         await made.answered("vpn")
         made.verifying.wrong_answer("direct", made.target, await made.dial("direct"), NOT_TLS)
@@ -358,3 +362,56 @@ async def test_who_forges_one_name_is_expected_to_forge_others(authority: trustm
         made.verifying._look_around("gone", made.target)
         await made.checked()
         assert made.connections(FORGED) == before
+
+
+def finding(route: str, target: Target, *, ok: bool) -> Finding:
+    """What a probe found."""
+    return Finding(route, target, "test", Role.API, ok=ok, detail="found")
+
+
+async def test_a_route_that_a_probe_could_not_use_is_met(authority: trustme.CA) -> None:
+    """Where another could be: its address may not be the host's. No client has lost a byte to it by then."""
+    async with world(https(trustme.CA()), https(authority)) as made:
+        found = [finding("direct", made.target, ok=False), finding("vpn", made.target, ok=True)]
+        made.verifying.probed([*found, finding("gone", made.target, ok=False)])
+        await made.checked()
+        assert (await made.failure("direct")).kind is OutcomeKind.POISONED
+        assert made.connections(TRUE) == 0  # that it is the host's was known
+
+
+async def test_a_host_that_no_probe_could_use_is_left_alone(authority: trustme.CA) -> None:
+    """It is down, or this machine knows no authority of it."""
+    async with world(https(trustme.CA()), https(authority)) as made:
+        made.verifying.probed([finding("direct", made.target, ok=False), finding("vpn", made.target, ok=False)])
+        await made.checked()
+        assert made.connections(FORGED) == made.connections(TRUE) == 0
+
+
+async def test_a_client_that_is_back_at_once_waits_for_the_check(authority: trustme.CA) -> None:
+    """Its second connection does not go to the forged address while that is being found out."""
+    async with world(https(trustme.CA()), https(authority)) as made:
+        made.verifying.answered("direct", made.target, await made.dial("direct"))
+        assert (await made.failure("direct")).kind is OutcomeKind.POISONED
+        assert made.connections(FORGED) == 2  # the client, and the check
+
+
+async def test_a_check_that_takes_long_is_not_waited_for(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor one where there is no other route: nothing could come of it."""
+    monkeypatch.setattr(subject, "AWAITED", 0.05)
+
+    async def silent(client: Client) -> None:
+        while await client.read():
+            pass
+
+    async with world(silent, https(authority)) as made:
+        made.verifying.answered("direct", made.target, await made.dial("direct"))
+        await made.dial("direct")
+        assert made.verifying._checking
+        monkeypatch.setattr(subject, "AWAITED", 60.0)
+        made.routes(RouteSpec("direct"))
+        await made.dial("direct")
+        assert made.verifying._checking
+        made.verifying.close()
+        await made.checked()

@@ -125,22 +125,29 @@ def test_what_is_known_elsewhere_has_to_be_of_late() -> None:
     assert poison.proof("other.test", but="direct", now=0) is Proof.NONE
 
 
+def begin_check(poison: Poison, address: IPAddress, *, now: float, route: str = "direct") -> bool:
+    """Whether the address is due; then its check begins."""
+    if is_due := poison.is_due(route, HOST, address, now=now):
+        poison.checking(route, HOST, address, now=now)
+    return is_due
+
+
 def test_an_address_is_checked_when_it_is_first_met() -> None:
     """Once per network, as long as it is found well."""
     poison = Poison()
-    assert poison.begin_check("direct", HOST, TRUE, now=5)
-    assert not poison.begin_check("direct", HOST, TRUE, now=5)
-    assert poison.begin_check("vpn", HOST, TRUE, now=5)
+    assert begin_check(poison, TRUE, now=5)
+    assert not begin_check(poison, TRUE, now=5)
+    assert begin_check(poison, TRUE, now=5, route="vpn")
     poison.verified("direct", HOST, TRUE, now=6)
-    assert not poison.begin_check("direct", HOST, TRUE, now=1e6)
+    assert not begin_check(poison, TRUE, now=1e6)
     poison.marked("direct", HOST, TRUE, Mark.WRONG_ANSWER)  # it was well, and is no more
-    assert poison.begin_check("direct", HOST, TRUE, now=1e6)
+    assert begin_check(poison, TRUE, now=1e6)
 
 
 def test_an_address_that_was_not_found_well_is_checked_seldom() -> None:
     """After pauses that double, up to an hour."""
     poison = Poison()
-    begun = [now for now in range(0, 50_000, 10) if poison.begin_check("direct", HOST, FORGED, now=now)]
+    begun = [now for now in range(0, 50_000, 10) if begin_check(poison, FORGED, now=now)]
     pauses = [later - earlier for earlier, later in pairwise(begun)]
     assert pauses[:3] == [RECHECK_AFTER, 2 * RECHECK_AFTER, 4 * RECHECK_AFTER]
     assert max(pauses) == pauses[-1] == RECHECK_AT_MOST
@@ -151,7 +158,7 @@ def test_knows_what_was_met() -> None:
     """By route and host."""
     poison = Poison()
     assert not poison.is_met("direct", HOST)
-    poison.begin_check("direct", HOST, TRUE, now=0)
+    begin_check(poison, TRUE, now=0)
     assert poison.is_met("direct", HOST)
     assert not poison.is_met("vpn", HOST)
 
@@ -178,7 +185,7 @@ def test_another_network_knows_nothing() -> None:
     poison.answered("vpn", HOST, now=0)
     poison.forget()
     assert sound(poison, FORGED) == [FORGED]
-    assert poison.begin_check("direct", HOST, FORGED, now=0)
+    assert begin_check(poison, FORGED, now=0)
 
 
 def test_remembers_no_more_than_so_many_hosts_and_addresses() -> None:

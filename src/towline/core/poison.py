@@ -115,14 +115,16 @@ class Poison:
         known = self._hosts.get(host, _Host())
         return any(over == route for over, _ in known.addresses)
 
-    def begin_check(self, route: str, host: str, address: IPAddress, *, now: float) -> bool:
-        """Whether an address that was met is to be checked now; if so, that counts as begun."""
+    def is_due(self, route: str, host: str, address: IPAddress, *, now: float) -> bool:
+        """Whether an address that was met is to be checked: when it is met first, and while it is not found well."""
+        known = self._hosts.get(host, _Host()).addresses.get((route, address), _Address())
+        return not known.verified and (not known.checks or now - known.checked_at >= _pause(known.checks))
+
+    def checking(self, route: str, host: str, address: IPAddress, *, now: float) -> None:
+        """A check of an address begins."""
         known = self._address(route, host, address)
-        if known.verified or (known.checks and now - known.checked_at < _pause(known.checks)):
-            return False
         known.checks += 1
         known.checked_at = now
-        return True
 
     def forget_routes(self, routes: Collection[str]) -> None:
         """Forget what is known over these routes: their names mean other ways out now, or none."""

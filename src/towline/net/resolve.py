@@ -20,7 +20,7 @@ import ipaddress
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import zip_longest
 from typing import NamedTuple, Protocol
@@ -120,7 +120,7 @@ class SystemResolver:
         self._start_queued()
 
 
-type Choose = Callable[[str, int, Sequence[IPAddress]], Sequence[IPAddress]]
+type Choose = Callable[[str, int, Sequence[IPAddress]], Awaitable[Sequence[IPAddress]]]
 """Which of the addresses that a name has, to be dialled at a port, are the host's (towline/verifying.py)."""
 
 
@@ -134,7 +134,7 @@ class SoundResolver:
     async def resolve(self, host: str, port: int, *, deadline: float) -> list[Endpoint]:
         """Endpoints of `host`; see Resolver. Raises DialError where another route is known to be better."""
         found = await self._names.resolve(host, port, deadline=deadline)
-        sound = set(self._choose(host, port, [endpoint.ip for endpoint in found]))
+        sound = set(await self._choose(host, port, [endpoint.ip for endpoint in found]))
         if not sound:
             detail = f"poisoned answer ({found[0].ip} for {host})"
             raise DialError(OutcomeKind.POISONED, Phase.RESOLVE, Blame.ROUTE, detail)
