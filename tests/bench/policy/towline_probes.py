@@ -28,7 +28,7 @@ TIMEOUT = 5.0  # seconds for hearing, and for the dial and the first byte of a b
 READ_TIME = 5.0  # seconds of a blob's bytes
 STILL = 2.0  # seconds without a byte at the end of these: it stands still
 LEAST = 16 * 1024  # bytes of a blob that tell anything (net/images.py)
-ORDER_LASTS = 3.0  # seconds for which an order of routes is taken to hold where only a plan depends on it
+ORDER_LASTS = 10.0  # seconds for which an order of routes is taken to hold where only a plan depends on it
 
 
 class Prober:
