@@ -10,7 +10,8 @@ from towline.core.releases import Past
 from towline.core.stall import HANDSHAKE_END, Watch
 from towline.core.tls import ended_cleanly
 from towline.net.dialer import Dialer
-from towline.net.relay import End, Relay
+from towline.net.ends import End
+from towline.net.relay import Relay
 from towline.types import Address
 
 QUIET = 0.25

@@ -1,7 +1,7 @@
 """Watches the tunnels that relay: releases those whose route is dead or that are stuck, and learns from those cut.
 
 The decisions are core/stall.py's (what is a stall?) and core/releases.py's (what can the client bear?). This looks at
-every relay's counters twice a second, probes (net/alive.py), asks who the client is (net/process.py), and acts:
+every relay's counters (looks.py says when), probes (net/alive.py), asks who the client is (net/process.py), and acts:
 
     look -> Probe    the tunnel's host over its route and the next best ones; one probe serves all tunnels that ask
          -> Release  FIN to the client (RST for the few that want it), the route's failure in the ledger before that,
@@ -23,17 +23,18 @@ from towline.core.ledger import Ledger, Tunnel
 from towline.core.policy import StallPolicy
 from towline.core.releases import Past, Releases, may_release
 from towline.core.stall import BULK, Cause, Hold, Probe, Release, Verdict, Watch
+from towline.looks import Looks
 from towline.net.dialer import Dialer
+from towline.net.ends import End
 from towline.net.flight import Flown
 from towline.net.process import process_of
-from towline.net.relay import End, Relay
+from towline.net.relay import Relay
 from towline.probing import Probing
 from towline.types import Address, Target
 from towline.watched import Watched
 
 log = structlog.get_logger("towline")
 
-LOOK_EVERY = 0.5  # seconds between two looks: the least delay that a stall's bounds in seconds are worth
 MAX_STUCK = 1024  # clients and targets that are remembered with the route that they were stuck on
 AGAIN = (0.3, 0.8)
 """Seconds after the end of a tunnel at which its client's other ones are looked at again: before containers/image is
@@ -49,13 +50,15 @@ class Watching:
     """Gives what the present configuration has."""
     probing: Probing
     _releases: Releases = field(default_factory=Releases)
-    _watched: dict[int, Watched] = field(default_factory=dict)
+    _looks: Looks = field(init=False)
     _tasks: dict[tuple[Dialer | None, Target], asyncio.Task[None]] = field(default_factory=dict)
     """Probes under way, by way out and target."""
     _lookups: set[asyncio.Task[None]] = field(default_factory=set)
     _stuck: dict[tuple[str, Target], str] = field(default_factory=dict)
     """Client and target -> the route of their last tunnel that was released as stuck."""
-    _timer: asyncio.TimerHandle | None = None
+
+    def __post_init__(self) -> None:
+        self._looks = Looks(self._look)
 
     def opened(self, tunnel: Tunnel, client: str, ends: tuple[Address, Address]) -> Watched:
         """A client asks for a tunnel: remember who, and what its layer may have been through."""
@@ -81,13 +84,12 @@ class Watching:
         watched.relay, watched.tls, watched.http2 = relay, flown.tls, flown.http2
         still_together = partial(self._stand_still_together, watched)
         watched.watch = Watch(flown.route, tunnel.classification.role, self.policy(), still_together)
-        self._watched[tunnel.id] = watched
-        self._look_later()
+        self._looks.add(watched)
 
     def ended(self, watched: Watched, end: End) -> None:
         """The relay's first end, before its client knows of it (Relay's `on_end`)."""
         if end is not End.CLIENT_FIN:  # nothing more comes from upstream: there is nothing left to watch
-            self._watched.pop(watched.tunnel.id, None)
+            self._looks.drop(watched)
         if end is End.RELEASED:  # by this, or because it is to go (leaving.py): that says nothing of its route
             return
         now = asyncio.get_running_loop().time()
@@ -116,7 +118,7 @@ class Watching:
 
     def forget(self, watched: Watched) -> None:
         """The tunnel is over: learn what it brought last."""
-        self._watched.pop(watched.tunnel.id, None)
+        self._looks.drop(watched)
         if watched.relay is not None:
             self._learn(watched, watched.relay, asyncio.get_running_loop().time())
 
@@ -128,26 +130,9 @@ class Watching:
 
     def close(self) -> None:
         """Look no more, and end what is under way."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._looks.close()
         for task in (*self._tasks.values(), *self._lookups):
             task.cancel()
-
-    def _look_later(self) -> None:
-        """Look again soon, while there is anything to look at: an idle Towline wakes for nothing."""
-        if self._timer is None and self._watched:
-            self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look_at_all)
-
-    def _look_at_all(self) -> None:
-        self._timer = None
-        for number, watched in list(self._watched.items()):
-            if number not in self._watched:  # another tunnel's look has released it
-                continue
-            try:
-                self._look(watched)
-            except Exception:  # a bug: it is shown, and the other tunnels are looked at
-                log.exception("look_crashed", target=str(watched.tunnel.target), route=watched.tunnel.route)
-        self._look_later()
 
     def _look(self, watched: Watched) -> None:
         relay, watch = watched.relay, watched.watch
@@ -166,12 +151,16 @@ class Watching:
             queued_in=relay.queued_in,
         )
         match step:
+            case Hold() if watch.is_idle:
+                self._looks.sleep(watched, until=watch.next_step_at(now))
+                return
             case Hold():
                 pass
             case Probe(reason):
                 self._probe(watched, reason)
             case Release():
                 self._release(watched, relay, step)
+        self._looks.wake(watched)
 
     def _release(self, watched: Watched, relay: Relay, release: Release) -> None:
         """End the client's side, if the client can bear it; the ledger knows of it first."""
@@ -200,7 +189,7 @@ class Watching:
         client = f"{watched.client}, {decision.reason}"
         tell = log.info if release.cause is Cause.STUCK else log.warning
         tell("released", **facts, to=release.replacement, client=client, bytes_in=relay.bytes_in)
-        self._watched.pop(tunnel.id, None)
+        self._looks.drop(watched)
         if decision.reset:
             relay.reset()
         else:
@@ -222,11 +211,11 @@ class Watching:
         is asked again in a moment.
         """
         now = asyncio.get_running_loop().time()
-        for other in list(self._watched.values()):
+        for other in self._looks:
             if other is gone or other.relay is None or not other.is_idle(now):
                 continue
             if gone.same_way(other) if of_all else (gone.goes_as(other) and gone.client == other.client):
-                del self._watched[other.tunnel.id]
+                self._looks.drop(other)
                 other.relay.release()
 
     def _let_go_of_idle(self, gone: Watched, *, of_all: bool) -> None:
@@ -284,7 +273,7 @@ class Watching:
         """
         now = asyncio.get_running_loop().time()
         still: list[Watched] = []
-        for other in self._watched.values():
+        for other in self._looks:
             relay, watch = other.relay, other.watch
             if not other.goes_as(watched) or relay is None or watch is None or not watch.stands_still:
                 continue
@@ -299,8 +288,8 @@ class Watching:
     def _judge(self, watched: Watched, verdict: Verdict) -> None:
         """Judge every tunnel to the same host over the same route by it, and look at once what follows."""
         now = asyncio.get_running_loop().time()
-        for number, other in list(self._watched.items()):
-            if other.goes_as(watched) and other.watch is not None and number in self._watched:
+        for other in self._looks:
+            if other.goes_as(watched) and other.watch is not None:
                 other.watch.judged(verdict, now=now)
                 self._look(other)
 

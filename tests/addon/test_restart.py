@@ -113,10 +113,10 @@ async def test_released_tunnel_is_watched_no_more(
     listen = f"'127.0.0.1:{port}'"
     proxy = await start(configuration(upstream, OTHER, listen=listen), port)
     tunnel = await Tunnel.through(proxy, upstream)
-    watched = proxy.service._serving.watching._watched
-    assert len(watched) == 1
+    watched = proxy.service._serving.watching._looks
+    assert len(list(watched)) == 1
     await proxy.reload(configuration(upstream, DIRECT, listen=listen))
-    await until(lambda: not watched)
+    await until(lambda: not list(watched))
     assert len(proxy.service.snapshot().tunnels) == 1
     await tunnel.ends()
 

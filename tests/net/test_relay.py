@@ -11,8 +11,9 @@ import pytest
 from tests.net.tunnel import Start, Tunnel, finish, receive, receive_all, reset, send
 
 from towline.net.carriers import COPY_BYTES
+from towline.net.ends import End
 from towline.net.pipes import PIPE_BYTES, PipePool
-from towline.net.relay import End, Relay
+from towline.net.relay import Relay
 
 MIB = 1 << 20
 
@@ -205,6 +206,18 @@ async def test_times_say_when_bytes_moved(tunnel: Tunnel) -> None:
     await send(tunnel.server, b"a")
     await receive(tunnel.client, 1)
     assert relay.last_activity == relay.last_in > relay.last_out
+
+
+async def test_who_asked_is_called_once_when_something_moves(tunnel: Tunnel) -> None:
+    """By the next bytes of either side, and by no others; the last who asked is the one."""
+    called: list[str] = []
+    tunnel.relay.call_when_moving(lambda: called.append("first"))
+    tunnel.relay.call_when_moving(lambda: called.append("last"))
+    assert called == []
+    for sender, receiver in ((tunnel.client, tunnel.server), (tunnel.server, tunnel.client)):
+        await send(sender, b"hello")
+        await receive(receiver, 5)
+    assert called == ["last"]
 
 
 async def test_the_queue_toward_the_client_empties_when_it_reads(tunnel: Tunnel) -> None:

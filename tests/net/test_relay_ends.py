@@ -15,7 +15,8 @@ import pytest
 from tests.net.tunnel import LIMITS, Start, Tunnel, finish, receive, receive_all, reset, send, until
 
 from towline.core.tls import TAIL, ended_cleanly
-from towline.net.relay import End, Relay, RelayLimits
+from towline.net.ends import End
+from towline.net.relay import Relay, RelayLimits
 
 BODY = bytes(range(256)) * 2000
 

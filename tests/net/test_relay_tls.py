@@ -11,7 +11,7 @@ import pytest
 from tests.net.tunnel import Start, TlsPairs, finish, receive, receive_all, reset, send, tcp_pair, until
 
 from towline.net.carriers import COPY_BYTES, TLS_RECORD, CopyCarrier, TlsCarrier
-from towline.net.relay import End
+from towline.net.ends import End
 
 TCP_CLOSE_WAIT = 8  # linux/tcp_states.h: FIN received
 BODY = bytes(range(256)) * 2000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.net.fake_dialer import FakeDialer
 
-from towline import probing
+from towline import looks, probing
 from towline import watching as module
 from towline.core.evidence import Carried
 from towline.core.ledger import Ledger
@@ -20,8 +20,9 @@ from towline.core.stall import BULK
 from towline.core.tls import CLOSE_NOTIFY_13
 from towline.net.alive import Alive
 from towline.net.dialer import Dialed, Dialer
+from towline.net.ends import End
 from towline.net.flight import Flown
-from towline.net.relay import End, Relay
+from towline.net.relay import Relay
 from towline.probing import Probing
 from towline.types import Candidate, Classification, Ranking, Role, Target
 from towline.watched import IDLE, QUIET, Watched
@@ -47,6 +48,8 @@ class FakeRelay:
     client_tail: bytes = b"GET /v2/ and more"
     released: asyncio.Event = field(default_factory=asyncio.Event)
     was_reset: bool = False
+    when_moving: Callable[[], None] | None = None
+    """Whom to call when something moves."""
     delivered: list[Carried] = field(default_factory=list)
     """What upstream delivered, stretch by stretch, still to be taken."""
 
@@ -56,6 +59,9 @@ class FakeRelay:
 
     def take(self, *, known: float | None) -> Carried | None:
         return self.delivered.pop(0) if self.delivered else None
+
+    def call_when_moving(self, callback: Callable[[], None]) -> None:
+        self.when_moving = callback
 
     def release(self) -> None:
         self.released.set()
@@ -115,7 +121,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     async def nobody(*_: object) -> str | None:
         return None
 
-    monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(looks, "LOOK_EVERY", 0.01)
     monkeypatch.setattr(probing, "is_alive", world.is_alive)
     monkeypatch.setattr(module, "process_of", nobody)
     yield world
@@ -377,11 +383,28 @@ async def test_a_long_tunnel_teaches_before_it_ends(world: World) -> None:
     assert relay.delivered == []
 
 
+async def test_idle_tunnel_sleeps_until_it_is_asked(world: World) -> None:
+    """It is not looked at, and a request that is not answered is found all the same."""
+    now = asyncio.get_running_loop().time()
+    relay = FakeRelay(bytes_in=5000, last_in=now - 0.01, last_out=now - 0.02)
+    world.open(relay)
+    async with asyncio.timeout(DEADLINE):
+        while relay.when_moving is None:  # noqa: ASYNC110 - a look has no event
+            await asyncio.sleep(0.005)
+    assert world.watching._looks._timer is None
+    assert world.probed == []
+    relay.bytes_out, relay.last_out = 1200, asyncio.get_running_loop().time()
+    relay.when_moving()
+    async with asyncio.timeout(DEADLINE):
+        while not world.probed:  # noqa: ASYNC110 - nor has a probe
+            await asyncio.sleep(0.005)
+
+
 async def test_nothing_to_watch_wakes_nobody(world: World) -> None:
     """When the last tunnel is over there is no timer left."""
     watched = world.open(FakeRelay(queued_in=1))
-    assert world.watching._timer is not None
+    assert world.watching._looks._timer is not None
     world.watching.forget(watched)
     for _ in range(5):
         await asyncio.sleep(0.01)
-    assert world.watching._timer is None
+    assert world.watching._looks._timer is None

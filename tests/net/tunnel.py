@@ -17,8 +17,9 @@ from pathlib import Path
 
 import trustme
 
+from towline.net.ends import End
 from towline.net.pipes import PipePool
-from towline.net.relay import End, Relay, RelayEnd, RelayLimits
+from towline.net.relay import Relay, RelayEnd, RelayLimits
 
 LIMITS = RelayLimits(linger=5.0, half_closed=60.0)
 """LimitsPolicy's defaults, in seconds: longer than a test waits, so that a tunnel ends for the reason under test."""

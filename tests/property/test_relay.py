@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.net.tunnel import DEADLINE, TlsPairs, Tunnel, finish, open_descriptors, receive, receive_all, reset, send
 
+from towline.net.ends import End
 from towline.net.pipes import PipePool
-from towline.net.relay import End
 
 type Side = Literal["client", "server"]
 type Sends = list[tuple[Side, int]]

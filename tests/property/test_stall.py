@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from hypothesis import note, settings
+import math
+from dataclasses import replace
+
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from towline.core.inquiry import DEAD_PAUSES
 from towline.core.policy import StallPolicy
 from towline.core.stall import (
     BULK,
-    DEAD_PAUSES,
     HANDSHAKE_END,
     MAX_ALIVE,
     REUSED_AFTER,
@@ -218,3 +221,43 @@ class WatchMachine(RuleBasedStateMachine):
 
 WatchMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
 TestWatch = WatchMachine.TestCase
+
+
+def idle_for(seconds: float, verdicts: list[Verdict], role: Role, *, often: bool) -> list[tuple[float, str]]:
+    """What is wanted, and when, of a tunnel that idles: looked at twice a second, or only when it has to be."""
+    watch = Watch(HERE, role, POLICY)
+    now, end, next_look = 0.0, seconds, 0.5
+    rest = list(verdicts)
+    judged_at = math.inf
+    wanted: list[tuple[float, str]] = []
+    while (now := min(next_look, judged_at)) <= end:
+        if now >= judged_at:
+            judged_at = math.inf
+            watch.judged(replace(rest.pop(0) if rest else verdicts[-1], began=now - 0.2), now=now)
+        step = watch.look(now=now, bytes_in=5_000, bytes_out=500, last_in=0.2, last_out=0.1, queued_in=0)
+        if isinstance(step, Probe):
+            judged_at = now + 0.2
+        if not isinstance(step, Hold) and (not wanted or wanted[-1][1] != type(step).__name__):
+            wanted.append((now, type(step).__name__))
+        asleep = isinstance(step, Hold) and watch.is_idle and not often
+        next_look = watch.next_step_at(now) if asleep else now + 0.5
+    return wanted
+
+
+@given(
+    role=ROLES,
+    verdicts=st.lists(
+        st.builds(Verdict, here=st.booleans(), elsewhere=st.sampled_from([None, ELSEWHERE]), began=st.just(0.0)),
+        min_size=1,
+        max_size=8,
+    ),
+)
+def test_an_idle_tunnel_may_sleep(role: Role, verdicts: list[Verdict]) -> None:
+    """Looked at only when time may have changed something, it is probed and released as if it were looked at always."""
+    often = idle_for(200.0, verdicts, role, often=True)
+    seldom = idle_for(200.0, verdicts, role, often=False)
+    assert often
+    for (at, wanted), (seldom_at, seldom_wanted) in zip(often, seldom, strict=False):
+        assert wanted == seldom_wanted
+        assert abs(at - seldom_at) <= 0.5 * (1 + len(often))
+    assert abs(len(often) - len(seldom)) <= 1

@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from towline.core.inquiry import DEAD_PAUSES, REST
 from towline.core.policy import StallPolicy
 from towline.core.stall import (
     BULK,
-    DEAD_PAUSES,
     LOST_AFTER,
-    REST,
     VERDICT_LASTS,
     Cause,
     Hold,
@@ -529,3 +528,17 @@ def test_request_on_a_connection_that_was_used_before() -> None:
         watch.judged(Verdict(here=False, elsewhere="leased", began=now), now=now + 0.5)
         step = watch.look(now=now + 0.5, bytes_out=500, last_out=asked_at, **quiet)
         assert isinstance(step, Release) is released
+
+
+def test_idle_tunnel_may_sleep_until_something_is_due() -> None:
+    """Until it is suspected, then until the route's life is old news, then until it is given up, then for ever."""
+    tunnel = answered(MANIFEST, Role.API)
+    began = tunnel.now
+    assert tunnel.watch.next_step_at(tunnel.now) == pytest.approx(began + POLICY.dead_api_after, abs=0.02)
+    tunnel.now = began + POLICY.dead_api_after
+    assert isinstance(tunnel.look(), Probe)
+    assert isinstance(tunnel.judge(here=True, elsewhere="leased"), Hold)
+    old_news = began + POLICY.dead_api_after + VERDICT_LASTS
+    assert tunnel.watch.next_step_at(tunnel.now) == pytest.approx(old_news, abs=0.02)
+    tunnel.now = began + 2 * LOST_AFTER
+    assert tunnel.watch.next_step_at(tunnel.now) == math.inf

@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from towline.core.inquiry import Inquiry
 from towline.core.pace import Pace
 from towline.core.policy import StallPolicy
 from towline.types import Role
@@ -51,12 +52,10 @@ REUSED_AFTER = 3.0
 """Seconds after a tunnel's first look from which on a new request is not its first: that follows the handshake."""
 VERDICT_LASTS = 15.0
 """Seconds, from the beginning of its probes, for which a verdict is acted upon; our choice, as are the pauses."""
-DEAD_PAUSES = (2.0, 4.0, 8.0, 15.0)
-"""Seconds from a verdict that found the route dead to the next probe; the last repeats for as long as it takes."""
 MAX_ALIVE = 3
 """Verdicts that may find a route alive in one silence: there is no end to the silence of an idle tunnel."""
-REST = 40.0
-"""Seconds from a verdict that found it alive to the next probe of a tunnel that goes on by fits and starts."""
+MOMENT = 0.01
+"""Seconds after which a bound has passed for certain, whatever the last digit of a float says."""
 
 
 class Cause(StrEnum):
@@ -136,7 +135,7 @@ class Watch:
         self._policy = policy
         self._still_together = still_together
         self._pace = Pace(policy.trickle_window)
-        self._inquiry = _Inquiry()
+        self._inquiry = Inquiry()
         self._verdict: Verdict | None = None
         self._bytes_in = self._bytes_out = 0
         self._answer_from = 0  # bytes_in when the answer under way began
@@ -193,6 +192,19 @@ class Watch:
         if is_new_request or (bytes_in - self._asked_from >= BULK and not self._is_slow()):
             self._inquiry.end_rest()
         self._bytes_in, self._bytes_out = bytes_in, bytes_out
+
+    def next_step_at(self, now: float) -> float:
+        """When time alone may change what a look says, if nothing moves and no verdict comes; infinity for never.
+
+        Of a tunnel that is idle: of others it changes with what their clients read. Rather too early than too late.
+        """
+        patience, verdict, since = self._patience(), self._verdict, self._since
+        is_judged = verdict is not None and verdict.began >= since
+        bounds = (patience.dead if is_judged else patience.probe, patience.alive, LOST_AFTER)
+        times = [*(since + seconds for seconds in bounds), *self._inquiry.next_times]
+        if verdict is not None:
+            times.append(verdict.began + VERDICT_LASTS)
+        return min((time + MOMENT for time in times if time + MOMENT > now), default=math.inf)
 
     @property
     def is_idle(self) -> bool:
@@ -281,54 +293,9 @@ class Watch:
 
     def _fresh_verdict(self, now: float) -> Verdict | None:
         verdict = self._verdict
-        return verdict if verdict and now - verdict.began <= VERDICT_LASTS else None
+        return verdict if verdict and now - verdict.began < VERDICT_LASTS else None
 
     def _ask(self, reason: str) -> Probe:
         self._inquiry.asked()
         self._asked_from = self._bytes_in
         return Probe(reason)
-
-
-class _Inquiry:
-    """When a probe may be asked for, as far as that depends on the verdicts so far."""
-
-    def __init__(self) -> None:
-        self.alive = 0
-        """Verdicts in the present silence that found the route alive."""
-        self._dead = 0
-        self._is_open = False
-        self._next_at = -math.inf
-        self._rests_until = -math.inf
-
-    def may_ask(self, now: float) -> bool:
-        """No verdict is awaited, and the pause is over that a dead route asks for."""
-        return not self._is_open and now >= self._next_at
-
-    def has_rested(self, now: float) -> bool:
-        """The tunnel was not found well just now, or has moved enough since."""
-        return now >= self._rests_until
-
-    def asked(self) -> None:
-        """A verdict is awaited from here on."""
-        self._is_open = True
-
-    def judged(self, *, alive: bool, now: float) -> None:
-        """A verdict came; one that was not awaited does not count."""
-        if not self._is_open:
-            return
-        self._is_open = False
-        if alive:
-            self.alive += 1
-            self._rests_until = now + REST
-        else:
-            self._next_at = now + DEAD_PAUSES[min(self._dead, len(DEAD_PAUSES) - 1)]
-            self._dead += 1
-
-    def silence_ended(self) -> None:
-        """Something moved."""
-        self.alive = self._dead = 0
-        self._next_at = -math.inf
-
-    def end_rest(self) -> None:
-        """The tunnel has earned to be suspected at once."""
-        self._rests_until = -math.inf

@@ -18,7 +18,6 @@ How ends travel:
 from __future__ import annotations
 
 import asyncio
-import errno
 import selectors
 import socket
 import ssl
@@ -26,13 +25,12 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import NamedTuple
 
 from towline.core.delivery import Delivery
 from towline.core.evidence import Carried
 from towline.net.carriers import Carrier, CopyCarrier, TlsCarrier
 from towline.net.direction import Direction, Interest
+from towline.net.ends import End, Ending, first_end
 from towline.net.pipes import PipePool
 from towline.net.splice import SpliceCarrier
 
@@ -45,21 +43,6 @@ class RelayLimits:
     """For the client to close after it has everything and the FIN."""
     half_closed: float
     """Of silence, after which a half-closed tunnel is ended."""
-
-
-class End(StrEnum):
-    """Which side of a tunnel ended first, and how. Timeouts are the kernel's: keepalive, or bytes not acknowledged."""
-
-    UPSTREAM_FIN = "upstream fin"
-    UPSTREAM_RESET = "upstream reset"
-    UPSTREAM_TIMEOUT = "upstream timeout"
-    UPSTREAM_ERROR = "upstream error"
-    CLIENT_FIN = "client fin"
-    CLIENT_RESET = "client reset"
-    CLIENT_TIMEOUT = "client timeout"
-    CLIENT_ERROR = "client error"
-    RELEASED = "released"
-    IDLE_HALF_CLOSED = "idle half-closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +87,13 @@ class Relay:
         carrier = _carrier(upstream, client, pipes, to_client)
         self._down = Direction(upstream, client, carrier, now=now, before_fin=self._tell_before_fin)
         self._delivery = Delivery(now=now)
-        self._done: asyncio.Future[_Cause] = self._loop.create_future()
-        self._cause: _Cause | None = None
+        self._done: asyncio.Future[Ending] = self._loop.create_future()
+        self._cause: Ending | None = None
         self._released = False
         self._resetting = False
         self._lingering = False
         self._timer: asyncio.TimerHandle | None = None
+        self._when_moving: Callable[[], None] | None = None
         self._watched: frozenset[Interest] = frozenset()
 
     @property
@@ -152,6 +136,10 @@ class Relay:
         """The same of what was read from the client."""
         return self._up.tail
 
+    def call_when_moving(self, callback: Callable[[], None]) -> None:
+        """Call back once, when something moves next; a later call replaces it."""
+        self._when_moving = callback
+
     def take(self, *, known: float | None) -> Carried | None:
         """What upstream delivered since the last time, as soon as that is evidence (core/delivery.py); else None."""
         return self._delivery.take(known=known)
@@ -171,7 +159,7 @@ class Relay:
         run() returns once the client has closed, or has had everything for `linger` seconds. A client that does not
         read is waited for; a caller with a deadline of its own cancels run().
         """
-        self._note_end(_Cause(End.RELEASED))
+        self._note_end(Ending(End.RELEASED))
         self._released = True
         self._down.stop()
         self._turn(None)
@@ -181,7 +169,7 @@ class Relay:
 
         May be called from `on_end`. What the client has not read yet may be lost to it, which such clients expect.
         """
-        self._note_end(_Cause(End.RELEASED))
+        self._note_end(Ending(End.RELEASED))
         # No FIN, and the RST leaves with the last descriptor of the connection, whoever closes that.
         with suppress(OSError):
             self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -199,11 +187,14 @@ class Relay:
                 if direction.waiting == event and not direction.over:
                     direction.turn(now=now)
             self._delivery.note(now=now, bytes_in=self._down.moved, bytes_out=self._up.moved, held=self._down.holds)
+            if when_moving := self._when_moving:
+                self._when_moving = None
+                when_moving()
             self._settle()
         except Exception as error:  # a bug. The loop would only log it and leave the tunnel hanging; so run() raises it
             self._done.set_exception(error)
 
-    def _note_end(self, cause: _Cause) -> None:
+    def _note_end(self, cause: Ending) -> None:
         """Keep the first end, and tell of it."""
         if self._cause is None:
             self._cause = cause
@@ -212,14 +203,14 @@ class Relay:
 
     def _tell_before_fin(self) -> bool:
         """Tell of an end that the client is about to see as FIN, and keep the FIN back if it is to be RST instead."""
-        if first := _first_end(self._up, self._down):
+        if first := first_end(self._up, self._down):
             self._note_end(first)
         return not self._resetting
 
     def _settle(self) -> None:
         """Apply the rules above to what the directions have come to; then wait for what they wait for."""
         up, down = self._up, self._down
-        if first := _first_end(up, down):
+        if first := first_end(up, down):
             self._note_end(first)
         cause = self._cause
         if self._done.done():
@@ -252,7 +243,7 @@ class Relay:
             add(interest.fd, self._turn, interest)
         self._watched = wanted
 
-    def _set_timer(self, cause: _Cause) -> None:
+    def _set_timer(self, cause: Ending) -> None:
         """Start the one timer that bounds the present state: half-closed first, then perhaps lingering."""
         if self._down.over and self._up.discarding:
             if not self._lingering:
@@ -261,12 +252,12 @@ class Relay:
         elif self._timer is None and (self._down.over or self._up.over or self._up.discarding):
             self._restart_timer(self._limits.half_closed, cause)
 
-    def _restart_timer(self, seconds: float, cause: _Cause) -> None:
+    def _restart_timer(self, seconds: float, cause: Ending) -> None:
         if self._timer:
             self._timer.cancel()
         self._timer = self._loop.call_later(seconds, self._time_is_up, cause)
 
-    def _time_is_up(self, cause: _Cause) -> None:
+    def _time_is_up(self, cause: Ending) -> None:
         """End the tunnel, or give it more time where a peer still has bytes to take or something moved meanwhile."""
         limit = self._limits.linger if self._lingering else self._limits.half_closed
         if self._down.queued or self._up.queued:
@@ -276,9 +267,9 @@ class Relay:
         elif (silence := self._loop.time() - self.last_activity) < limit:
             self._restart_timer(limit - silence, cause)
         else:
-            self._finish(_Cause(End.IDLE_HALF_CLOSED, f"{cause.reason}, then nothing for {limit:g} s"))
+            self._finish(Ending(End.IDLE_HALF_CLOSED, f"{cause.reason}, then nothing for {limit:g} s"))
 
-    def _finish(self, cause: _Cause) -> None:
+    def _finish(self, cause: Ending) -> None:
         self._wait_for_nothing()
         self._done.set_result(cause)
 
@@ -299,17 +290,6 @@ class Relay:
         self._upstream.close()
 
 
-class _Cause(NamedTuple):
-    """What ended a tunnel."""
-
-    first: End
-    detail: str = ""
-
-    @property
-    def reason(self) -> str:
-        return f"{self.first}: {self.detail}" if self.detail else str(self.first)
-
-
 def _carrier(source: socket.socket, sink: socket.socket, pipes: PipePool | None, head: bytes) -> Carrier:
     """The fastest carrier for these two sockets."""
     if isinstance(source, ssl.SSLSocket):
@@ -317,30 +297,3 @@ def _carrier(source: socket.socket, sink: socket.socket, pipes: PipePool | None,
     if pipes is None or isinstance(sink, ssl.SSLSocket):
         return CopyCarrier(source, sink, head)
     return SpliceCarrier(source, sink, pipes, head)
-
-
-def _first_end(up: Direction, down: Direction) -> _Cause | None:
-    """The first end, where a direction has come to one. Called after every turn, so there is seldom more than one."""
-    if error := up.source_error or down.sink_error:
-        return _failure("client", error)
-    if error := down.source_error or up.sink_error:
-        return _failure("upstream", error)
-    if down.source_ended:
-        return _Cause(End.UPSTREAM_FIN)
-    if up.source_ended:
-        return _Cause(End.CLIENT_FIN)
-    return None
-
-
-_RESETS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
-"""RST: seen by a read, by a write after it was seen, and on BSD."""
-_TIMEOUTS = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH})
-"""Linux reports the last ICMP error in place of ETIMEDOUT when it gives a connection up (tcp(7))."""
-
-
-def _failure(side: str, error: OSError) -> _Cause:
-    """Name what the kernel or OpenSSL reported on a `side`: client or upstream."""
-    if isinstance(error, ssl.SSLEOFError):
-        return _Cause(End.UPSTREAM_FIN, "without close_notify")
-    how = "reset" if error.errno in _RESETS else "timeout" if error.errno in _TIMEOUTS else "error"
-    return _Cause(End(f"{side} {how}"), error.strerror or str(error))
