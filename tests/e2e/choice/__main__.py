@@ -21,12 +21,10 @@ from contextlib import closing
 from functools import partial
 from typing import NamedTuple
 
-from tests.e2e.choice.explained import explain, missing
+from tests.e2e.choice.explained import HOSTS, explain, missing
 from tests.e2e.choice.figures import CHANGES, RIGHT
-from tests.e2e.choice.measures import choices, flapping, noise, pull_for, turn
+from tests.e2e.choice.measures import choices, flapping, noise, turn, warm
 from tests.e2e.choice.stage import Stage
-from tests.e2e.choice.visits import Visitor
-from tests.e2e.rig.registry import API_HOST, AUTH_HOST, BLOB_HOST
 
 WARM_UP = 20.0  # seconds of pulls
 WITHIN = (10.0, 30.0)  # seconds until a pull is right after the best route got worse, and after it recovered
@@ -63,20 +61,20 @@ def measurements(runs: int, tunnels: int, restless: float) -> Iterator[Measureme
 
 
 def _explained(stage: Stage) -> Verdict:
-    with stage.start_towline() as towline:
-        pull_for(Visitor(stage, towline), WARM_UP)
-        answers = [explain(stage, host) for host in (API_HOST, AUTH_HOST, BLOB_HOST)]
+    with warm(stage, WARM_UP):
+        answers = [explain(stage, host) for host in HOSTS]
     lacks = [lack for answer in answers for lack in missing(answer)]
     return not lacks, "\n".join([*(f"{answer['role']}: {answer['why']}" for answer in answers), *lacks])
 
 
 def _choices(stage: Stage, tunnels: int) -> Verdict:
-    result = choices(stage, warm_up=WARM_UP, tunnels=tunnels)
+    with warm(stage, WARM_UP) as visitor:
+        result = choices(visitor, tunnels=tunnels)
     return result.share >= LEAST_RIGHT, str(result)
 
 
 def _turn(stage: Stage, change: str) -> Verdict:
-    result = turn(stage, change, warm_up=WARM_UP, within=WITHIN, worse_for=WORSE_FOR)
+    result = turn(stage, [CHANGES[change]], warm_up=WARM_UP, within=WITHIN, worse_for=WORSE_FOR)
     worse, better = WITHIN
     return result.worse.within(worse) and result.better.within(better), str(result)
 

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from tests.e2e.choice.stage import ROUTES, Stage
+from tests.e2e.rig.registry import API_HOST, AUTH_HOST, BLOB_HOST
 from tests.e2e.rig.towline import ADMIN_ADDRESS
 
 EVIDENCE = {
@@ -18,6 +19,7 @@ EVIDENCE = {
     "circuit": str,
 }
 """What an estimate is made of, and as what it is told."""
+HOSTS = (API_HOST, AUTH_HOST, BLOB_HOST)
 AGES = ("measured_seconds_ago", "probed_seconds_ago")
 
 

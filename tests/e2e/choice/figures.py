@@ -8,7 +8,7 @@ wrong; in the share of tunnels that were right it counts as what it is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -114,7 +114,9 @@ class Switches:
 
     def __str__(self) -> str:
         counts = ", ".join(f"{role} {count}" for role, count in self.by_role.items())
-        head = f"switches in {self.seconds:.0f} s: {counts}; {len(self.pulls)} pulls, {len(self.failed)} failed"
+        slowest = max(pull.seconds for pull in self.pulls)
+        pulls = f"{len(self.pulls)} pulls, {len(self.failed)} failed, the slowest took {slowest:.1f} s"
+        head = f"switches in {self.seconds:.0f} s: {counts}; {pulls}"
         failed = [f"failed: {pull.problem}" for pull in self.failed[:TOLD]]
         moved = [f"{one.route} -> {two}" for role in RIGHT for one, two in self._of(role)[:TOLD]]
         return "\n  ".join([head, *failed, *moved])
@@ -126,12 +128,12 @@ def moves(visits: Iterable[Visit]) -> list[tuple[Visit, Visit]]:
     return [(one, two) for one, two in pairwise(chosen) if one.route != two.route]
 
 
-def first_right(pulls: Sequence[Pull], roles: Collection[str], right: str) -> Pull | None:
-    """The first of two pulls in a row that are right."""
+def first_right(pulls: Sequence[Pull], right: Mapping[str, str]) -> Pull | None:
+    """The first of two pulls in a row that are right, in the roles that `right` has a route for."""
     pairs = pairwise(pulls)
-    return next((one for one, two in pairs if _is_right(one, roles, right) and _is_right(two, roles, right)), None)
+    return next((one for one, two in pairs if _is_right(one, right) and _is_right(two, right)), None)
 
 
-def _is_right(pull: Pull, roles: Collection[str], right: str) -> bool:
-    mine = [visit for visit in pull.visits if visit.role in roles and not visit.tried]
-    return all(visit.route == right for visit in mine)
+def _is_right(pull: Pull, right: Mapping[str, str]) -> bool:
+    chosen = [visit for visit in pull.visits if visit.role in right and not visit.tried]
+    return all(visit.route == right[visit.role] for visit in chosen)

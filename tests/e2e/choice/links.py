@@ -17,7 +17,8 @@ import os
 import socket
 import sys
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,7 +109,15 @@ class Links:
         """Let nothing through, or all again."""
         self._order(name, cut=off)
 
-    def reset(self) -> None:
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Whatever becomes of them in the body, they are as they were at first after it."""
+        try:
+            yield
+        finally:
+            self.restore()
+
+    def restore(self) -> None:
         """Make all of them what they were at first."""
         for name, shape in SHAPES.items():
             self.cut(name, off=False)

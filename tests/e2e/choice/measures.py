@@ -1,4 +1,4 @@
-"""What is measured of Towline's choices: plain functions, each with a Towline of its own, and what came of them.
+"""What is measured of Towline's choices: plain functions, each of a Towline that is warm.
 
 choices     the share of tunnels that took the route that is right for their role
 turn        how soon pulls are right after the best route got ten times worse, and after it recovered
@@ -11,22 +11,21 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from itertools import takewhile
 
-from tests.e2e.choice.figures import CHANGES, Choices, Followed, Switches, Turn, first_right
-from tests.e2e.choice.links import SHAPES, Shape
+from tests.e2e.choice.figures import Change, Choices, Followed, Switches, Turn, first_right
+from tests.e2e.choice.links import Shape
 from tests.e2e.choice.stage import Stage
 from tests.e2e.choice.visits import PING, TOKEN, Errand, Pull, Visitor, layer
 
 KIB, MIB = 2**10, 2**20
-IMAGE = (256 * KIB, MIB, 4 * MIB)
+IMAGE = (256 * KIB, 512 * KIB, 4 * MIB)
 """Bytes of the layers of a pull, a small image's: the largest takes a second over `wide`, beyond TCP's slow start."""
-SMALL_IMAGE = (128 * KIB, 256 * KIB, 768 * KIB)  # the same where many pulls are to follow a change quickly
-SIZES = (128 * KIB, 256 * KIB, 512 * KIB, MIB, 3 * MIB)  # bytes of layers that are visited singly, with a mean of 1 MiB
+SMALL_IMAGE = (64 * KIB, 128 * KIB, 512 * KIB)  # the same where it is the number of pulls that counts
+SIZES = (128 * KIB, 256 * KIB, 512 * KIB, MIB, 2 * MIB)  # bytes of layers that are visited singly
 MIX = ("api",) * 6 + ("auth",) * 3 + ("blob",) * 4  # how often each role is visited
 WORKERS = 4  # visits at once
 
@@ -41,17 +40,23 @@ RESTLESS = ("quick", "wide")
 ALIKE = Shape(round_trip=0.04, megabits=20.0)  # what both of them are in the mean
 
 
-def choices(stage: Stage, *, warm_up: float, tunnels: int) -> Choices:
-    """So many tunnels of all roles, several at once, after so many seconds of pulls."""
-    with stage.start_towline() as towline:
+@contextmanager
+def warm(stage: Stage, seconds: float) -> Iterator[Visitor]:
+    """A Towline that has served pulls for so long, and links that are as they were when it is over."""
+    with stage.start_towline() as towline, stage.links.restored():
         visitor = Visitor(stage, towline)
-        pull_for(visitor, warm_up)
-        rng = random.Random(4)
-        errands = [_errand(visitor, rng) for _ in range(tunnels)]
-        with ThreadPoolExecutor(WORKERS) as pool:
-            visits = list(pool.map(visitor.visit, errands))
-        visitor.find_routes(visits)
-        return Choices(visits)
+        pull_for(visitor, seconds, IMAGE)
+        yield visitor
+
+
+def choices(visitor: Visitor, *, tunnels: int) -> Choices:
+    """So many tunnels of all roles, several at once."""
+    rng = random.Random(4)
+    errands = [_errand(visitor, rng) for _ in range(tunnels)]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        visits = list(pool.map(visitor.visit, errands))
+    visitor.find_routes(visits)
+    return Choices(visits)
 
 
 def _errand(visitor: Visitor, rng: random.Random) -> Errand:
@@ -64,26 +69,27 @@ def _errand(visitor: Visitor, rng: random.Random) -> Errand:
             return layer(rng.choice(SIZES))
 
 
-def turn(stage: Stage, name: str, *, warm_up: float, within: tuple[float, float], worse_for: float) -> Turn:
-    """Make the best route worse in the middle of a pull and then well again, and pull until pulls are right each time.
+def turn(
+    stage: Stage, changes: Collection[Change], *, warm_up: float, within: tuple[float, float], worse_for: float
+) -> Turn:
+    """Make best routes worse in the middle of a pull and then well again, and pull until pulls are right each time.
 
     `within`: seconds that each of the two may take; it stays worse for `worse_for` seconds at least.
     """
-    change = CHANGES[name]
-    worsen = partial(stage.links.change, change.link, **change.worse)
-    recover = partial(stage.links.change, change.link, **SHAPES[change.link]._asdict())
-    with stage.start_towline() as towline, shaped(stage):
-        visitor = Visitor(stage, towline)
-        pull_for(visitor, warm_up)
+
+    def worsen() -> None:
+        for change in changes:
+            stage.links.change(change.link, **change.worse)
+
+    with warm(stage, warm_up) as visitor:
         began = time.monotonic()
-        worse = _follow(visitor, worsen, change.roles, change.then, within[0])
-        pull_for(visitor, worse_for - (time.monotonic() - began))
-        return Turn(worse, _follow(visitor, recover, change.roles, change.link, within[1]))
+        worse = _follow(visitor, worsen, {role: change.then for change in changes for role in change.roles}, within[0])
+        pull_for(visitor, worse_for - (time.monotonic() - began), SMALL_IMAGE)
+        right = {role: change.link for change in changes for role in change.roles}
+        return Turn(worse, _follow(visitor, stage.links.restore, right, within[1]))
 
 
-def _follow(
-    visitor: Visitor, happen: Callable[[], None], roles: Collection[str], right: str, within: float
-) -> Followed:
+def _follow(visitor: Visitor, happen: Callable[[], None], right: Mapping[str, str], within: float) -> Followed:
     """Let a change happen in the middle of a pull, and pull until pulls are right, or for so long.
 
     Pulls begin at a steady pace: one that is under way over a route that got slow keeps none from beginning.
@@ -99,11 +105,11 @@ def _follow(
             later.append(pool.submit(visitor.pull, SMALL_IMAGE))
             ended = [pull.result() for pull in takewhile(Future.done, later)]
             visitor.find_routes(visit for pull in ended for visit in pull.visits)
-            if first_right(ended, roles, right):
+            if first_right(ended, right):
                 break
     pulls = [pull.result() for pull in (under_way, *later)]
     visitor.find_routes(visit for pull in pulls for visit in pull.visits)
-    first = first_right(pulls[1:], roles, right)
+    first = first_right(pulls[1:], right)
     seconds = None if first is None else first.began - changed
     return Followed(seconds, [f"{pull.began - changed:+.1f} s: {pull}" for pull in pulls])
 
@@ -114,8 +120,8 @@ def flapping(stage: Stage, link: str, *, warm_up: float, seconds: float) -> Swit
     def flap(number: int) -> None:
         stage.links.cut(link, off=number % 2 == 0)
 
-    with shaped(stage):
-        return _switches(stage, flap, HALF_PERIOD, warm_up=warm_up, seconds=seconds)
+    with warm(stage, warm_up) as visitor:
+        return _switches(visitor, flap, HALF_PERIOD, seconds)
 
 
 def noise(stage: Stage, *, warm_up: float, seconds: float) -> Switches:
@@ -130,32 +136,28 @@ def noise(stage: Stage, *, warm_up: float, seconds: float) -> Switches:
                 megabits=ALIKE.megabits * rng.uniform(1 - NOISE, 1 + NOISE),
             )
 
-    with shaped(stage):
+    with stage.links.restored():
         for link in RESTLESS:
             stage.links.change(link, **ALIKE._asdict())
-        return _switches(stage, shake, NOISE_PERIOD, warm_up=warm_up, seconds=seconds)
+        with warm(stage, warm_up) as visitor:
+            return _switches(visitor, shake, NOISE_PERIOD, seconds)
 
 
-def _switches(
-    stage: Stage, happen: Callable[[int], None], period: float, *, warm_up: float, seconds: float
-) -> Switches:
-    with stage.start_towline() as towline:
-        visitor = Visitor(stage, towline)
-        pull_for(visitor, warm_up)
-        before = len(visitor.visits)
-        with recurring(happen, period):
-            pulls = pull_for(visitor, seconds)
-        visits = visitor.visits[before:]
-        visitor.find_routes(visits)
-        return Switches(seconds, pulls, visits)
+def _switches(visitor: Visitor, happen: Callable[[int], None], period: float, seconds: float) -> Switches:
+    before = len(visitor.visits)
+    with recurring(happen, period):
+        pulls = pull_for(visitor, seconds, SMALL_IMAGE)
+    visits = visitor.visits[before:]
+    visitor.find_routes(visits)
+    return Switches(seconds, pulls, visits)
 
 
-def pull_for(visitor: Visitor, seconds: float) -> list[Pull]:
+def pull_for(visitor: Visitor, seconds: float, image: Sequence[int]) -> list[Pull]:
     """Pull again and again, with a pause after each, for so long."""
     until = time.monotonic() + seconds
     pulls = []
     while time.monotonic() < until:
-        pulls.append(visitor.pull(IMAGE))
+        pulls.append(visitor.pull(image))
         time.sleep(BETWEEN_PULLS)
     return pulls
 
@@ -178,12 +180,3 @@ def recurring(happen: Callable[[int], None], period: float) -> Iterator[None]:
         finally:
             over.set()
             running.result()
-
-
-@contextmanager
-def shaped(stage: Stage) -> Iterator[None]:
-    """Whatever becomes of the links in the body, they are as they were after it."""
-    try:
-        yield
-    finally:
-        stage.links.reset()

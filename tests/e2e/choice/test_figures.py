@@ -33,5 +33,5 @@ def test_right_is_a_pull_that_is_followed_by_another() -> None:
     """One right pull between wrong ones is chance; of two in a row the first counts, and other roles do not."""
     wrong, right = pull(visit("quick"), visit("wide")), pull(visit("wide"), visit("poor", role="api"))
     tried = pull(visit("wide"), visit("poor", TRIED))
-    assert first_right([right, wrong, right], ["blob"], "wide") is None
-    assert first_right([wrong, tried, right], ["blob"], "wide") is tried
+    assert first_right([right, wrong, right], {"blob": "wide"}) is None
+    assert first_right([wrong, tried, right], {"blob": "wide"}) is tried

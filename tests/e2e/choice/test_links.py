@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 from tests.e2e.choice.figures import CHANGES, RIGHT
 from tests.e2e.choice.links import SHAPES
-from tests.e2e.choice.measures import MIB, shaped
+from tests.e2e.choice.measures import MIB
 from tests.e2e.choice.stage import LAYER_PATH, Stage
 from tests.e2e.rig.process import ProgramError
 from tests.e2e.rig.registry import API_HOST, BLOB_HOST
@@ -17,9 +17,9 @@ from tests.e2e.rig.registry import API_HOST, BLOB_HOST
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 
 SLACK = 0.015  # seconds that the quickest of some handshakes may take beyond the round trip, on a busy machine
-PINGS = 3
-SECONDS = 1.5  # for which a link carries at its full rate
-LEAST_RATE = 0.75  # of that rate: slow start takes some, and headers are not counted
+PINGS = 2
+SECONDS = 1.0  # for which a link carries at its full rate
+LEAST_RATE = 0.65  # of that rate: slow start takes some, and headers are not counted
 LAYER = 4 * MIB  # bytes of a typical one
 CLEARLY = 1.5  # times better than the next is what right means here
 
@@ -69,7 +69,7 @@ def usual(stage: Stage) -> dict[str, Taken]:
 @pytest.fixture(scope="module")
 def worse(stage: Stage) -> dict[str, Taken]:
     """The links that changes make worse, each as its change leaves it."""
-    with shaped(stage):
+    with stage.links.restored():
         for change in CHANGES.values():
             stage.links.change(change.link, **change.worse)
         return take_all(stage, *(change.link for change in CHANGES.values()))
@@ -110,7 +110,7 @@ def test_another_route_is_right_after_a_change(name: str, usual: dict[str, Taken
 
 def test_a_link_that_is_cut_lets_nothing_through(stage: Stage) -> None:
     """What is sent over it is lost; then all goes on."""
-    with shaped(stage):
+    with stage.links.restored():
         stage.links.cut("quick", off=True)
         before = stage.links.counts("quick")
         with pytest.raises(ProgramError):
