@@ -18,7 +18,7 @@ turns = st.tuples(
 
 @given(course=st.lists(turns, max_size=80))
 def test_no_more_is_told_than_there_was(course: list[tuple[float, int, int, bool, bool]]) -> None:
-    """Never more bytes than came or more seconds than passed, never less than is evidence, nothing while held."""
+    """Never more bytes than came or more seconds than passed, and never less than is evidence."""
     delivery = Delivery(now=0.0)
     now, bytes_in, bytes_out = 0.0, 0, 0
     told_bytes, told_seconds = 0, 0.0
@@ -27,7 +27,6 @@ def test_no_more_is_told_than_there_was(course: list[tuple[float, int, int, bool
         delivery.note(now=now, bytes_in=bytes_in, bytes_out=bytes_out, held=held)
         carried = delivery.take(known=None) if asked else None
         if carried is not None:
-            assert not held
             assert carried.bytes >= ENOUGH_BYTES or carried.seconds >= ENOUGH_SECONDS
             told_bytes += carried.bytes
             told_seconds += carried.seconds

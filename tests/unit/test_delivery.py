@@ -61,9 +61,9 @@ class Tunnel:
         """What there is to tell."""
         return self.delivery.take(known=known)
 
-    def told(self) -> tuple[int, float] | None:
+    def told(self, known: float | None = None) -> tuple[int, float] | None:
         """The same in bytes and seconds."""
-        carried = self.take()
+        carried = self.take(known)
         return None if carried is None else (carried.bytes, round(carried.seconds, 6))
 
 
@@ -256,12 +256,22 @@ def test_a_slow_client_shows_what_the_route_can_do_at_least() -> None:
     assert RATE / 2 < carried.rate <= RATE
 
 
-def test_a_stretch_does_not_end_while_the_client_takes_nothing() -> None:
-    """What piled up behind it would make the next one look fast."""
+def test_a_hold_belongs_to_the_stretch_in_which_it_ends() -> None:
+    """What came before it is upstream's; what piled up in it came in all of its time, and the client was the limit."""
     tunnel = started()
     tunnel.flow(2.0)
     tunnel.turn(held=True)
-    assert tunnel.take() is None
+    assert tunnel.told() == (2 * RATE, 2.0)
     tunnel.now += 5.0
     tunnel.turn(came=5 * RATE)
-    assert tunnel.take() is None, "the client was the limit for most of it"
+    assert tunnel.take() is None
+
+
+def test_a_client_that_never_takes_all_is_the_limit_all_the_time() -> None:
+    """It takes a part again and again; that is told as it goes on, where less was known."""
+    tunnel = started()
+    for known, news in ((None, None), (2.0 * RATE, None), (RATE / 2, (2 * RATE, 2.0)), (RATE / 2, (2 * RATE, 2.0))):
+        for _ in range(200):
+            tunnel.now += STEP
+            tunnel.turn(came=round(RATE * STEP), held=True)
+        assert tunnel.told(known) == news

@@ -100,13 +100,12 @@ class Delivery:
             self._held_since = None
 
     def take(self, *, known: float | None) -> Carried | None:
-        """What came since the last time, where it is evidence and a change to what is `known`, in bytes a second.
-
-        While the client takes nothing it is no time to ask: what piles up behind it belongs to the same stretch.
-        """
-        enough = self._seconds >= ENOUGH_SECONDS or (self._bytes >= ENOUGH_BYTES and self._seconds > 0)
-        if not enough or self._held_since is not None:
+        """What came since the last time, where it is evidence and a change to what is `known`, in bytes a second."""
+        if not (self._seconds >= ENOUGH_SECONDS or (self._bytes >= ENOUGH_BYTES and self._seconds > 0)):
             return None
+        if self._held_since is not None and self._held_since < self._last_in:
+            self._hold(self._last_in)  # a stretch ends where something came last, and so does its part of a hold
+            self._hold(self._last_in)
         carried = Carried(self._bytes, self._seconds)
         client_limited = self._held_seconds > CLIENT_SHARE * self._seconds
         self._bytes, self._seconds, self._held_seconds = 0, 0.0, 0.0
