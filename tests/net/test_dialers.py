@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
+import trustme
+from tests.net.doh_server import DohServer
 from tests.net.name_server import Server, Zone
 from tests.net.peers import Peer, echo
 from tests.net.proxies import SocksProxy
@@ -87,4 +91,17 @@ async def test_a_socks5_proxy_is_found_by_the_system() -> None:
         await dial(made, "clash", target.port)
         assert {host for host, *_ in server.asked} == {NAME}
         assert proxy.asked == [("127.0.0.1", target.port)]
+        made.close()
+
+
+async def test_a_server_over_https_is_asked_through_the_proxy(authority: trustme.CA, system_roots: Path) -> None:
+    """A socks5 route has its names from a server that is reached over the very proxy."""
+    proxy = SocksProxy()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    async with DohServer({NAME: Zone(A=["127.0.0.1"])}, context) as server, Peer(echo) as target, Peer(proxy) as peer:
+        dns = NameServer("https", ("127.0.0.1", server.port), "/dns-query")
+        made = dialers(RouteSpec("clash", RouteKind.SOCKS5, proxy=peer.address, dns=dns))
+        await dial(made, "clash", target.port)
+        assert {port for _, port in proxy.asked} == {server.port, target.port}
         made.close()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from tests.net.resolvers import TableResolver
 from tests.net.test_resolve import endpoints, soon
 
 from towline.errors import DialError
-from towline.net import doh, over_route, trust
+from towline.net import doh, over_route
 from towline.net.direct import DirectDialer
 from towline.net.dns import DnsResolver
 from towline.net.doh import HttpsServer
@@ -27,23 +26,7 @@ from towline.types import Blame, NameServer, OutcomeKind, RouteSpec
 NAME = "registry.test"
 DNS = "dns.test"
 ZONES = {NAME: Zone(A=["192.0.2.1"], AAAA=["2001:db8::1"])}
-pytestmark = pytest.mark.usefixtures("task_factory", "no_complaint", "nothing_left")
-
-
-@pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    """The authority that this machine trusts."""
-    return trustme.CA()
-
-
-@pytest.fixture(autouse=True)
-def system_roots(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The system's roots are what SSL_CERT_FILE names: the authority alone."""
-    authority.cert_pem.write_to_path(str(tmp_path / "roots.pem"))
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "roots.pem"))
-    trust._contexts.clear()
-    yield
-    trust._contexts.clear()
+pytestmark = pytest.mark.usefixtures("system_roots", "task_factory", "no_complaint", "nothing_left")
 
 
 def doh_server(

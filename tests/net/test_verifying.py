@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +21,6 @@ from towline.core import poison
 from towline.core.evidence import Finding
 from towline.dialers import Dialers
 from towline.errors import DialError, Refused
-from towline.net import trust
 from towline.net.dialer import Dialed
 from towline.types import (
     UNLISTED,
@@ -44,23 +42,7 @@ from towline.verifying import Verifying
 HOST = "registry.test"
 FORGED, TRUE = "127.0.0.1", "127.0.0.2"
 NOT_TLS = DialError(OutcomeKind.NOT_TLS, Phase.FIRST_FLIGHT, Blame.ROUTE, "answered with something that is no TLS")
-pytestmark = pytest.mark.usefixtures("task_factory", "no_complaint", "nothing_left")
-
-
-@pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    """The authority that this machine trusts."""
-    return trustme.CA()
-
-
-@pytest.fixture(autouse=True)
-def system_roots(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The system's roots are what SSL_CERT_FILE names: the authority alone."""
-    authority.cert_pem.write_to_path(str(tmp_path / "roots.pem"))
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "roots.pem"))
-    trust._contexts.clear()
-    yield
-    trust._contexts.clear()
+pytestmark = pytest.mark.usefixtures("system_roots", "task_factory", "no_complaint", "nothing_left")
 
 
 def https(issuer: trustme.CA) -> Script:

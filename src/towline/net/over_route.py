@@ -1,7 +1,7 @@
-"""httpcore over a route: a network backend whose connections are made by the route's own dialer.
+"""httpcore over a route, by TLS alone: a network backend whose connections are made by the route's own dialer.
 
     httpcore.AsyncConnectionPool(network_backend=OverRoute(dialer))   connect_tcp -> dialer.dial
-                                                                      start_tls   -> TLS in memory
+                                                                      start_tls   -> tls.py
 
 So what is asked this way walks the path of traffic: by interface, source, mark or proxy. What goes wrong is a DialError
 until the connection stands, TLS included, and an OSError after; what is no HTTP is an httpcore.ProtocolError.
@@ -13,24 +13,23 @@ long, whoever still asks through it.
 from __future__ import annotations
 
 import asyncio
-import select
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, override
 
 import httpcore
 
+from towline.errors import DialError
 from towline.net.dialer import Dialed, Dialer
 from towline.net.edge import dial_error
-from towline.net.wire import receive, send_all
+from towline.net.tls import Tls
 from towline.types import Phase, Target
 
 KEPT = 10.0  # seconds without use for which a pool keeps a connection
 IDLE = 12.0
 """Seconds without use after which one closes itself: more, as httpcore does not notice when one of HTTP/2 has ended."""
+MOST = 16 * 1024 * 1024  # bytes that may come over one: tens of thousands of answers
 DIAL_TIME = 10.0  # seconds for a dial where the request sets no time
 
 
@@ -62,17 +61,12 @@ class OverRoute(httpcore.AsyncNetworkBackend):
 
 
 class _Stream(httpcore.AsyncNetworkStream):
-    """One connection: bytes as they are until `start_tls`, from then on through TLS.
-
-    In memory, not by wrap_socket: the connection may be TLS already, to an HTTPS proxy, and have early bytes.
-    """
+    """One connection, through TLS (net/tls.py) from `start_tls` on."""
 
     def __init__(self, dialed: Dialed, ended: Callable[[_Stream], object]) -> None:
         self._dialed = dialed
         self._ended = ended
-        self._tls: ssl.SSLObject | None = None
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._sending = asyncio.Lock()  # of a request that is written and a record that a read has called for
+        self._tls: Tls
         self._calls = 0
         self._patience = IDLE
         self._idle = asyncio.get_running_loop().call_later(self._patience, self.close)
@@ -87,10 +81,10 @@ class _Stream(httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        self._tls = ssl_context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self._tls = Tls(self._dialed, server_hostname or "", ssl_context, most=MOST)
         try:
             async with self._working(timeout):
-                await self._through_tls(self._tls.do_handshake)
+                await self._tls.handshake()
         except BaseException as error:
             self.close()  # nobody else knows of it yet
             if isinstance(error, OSError):
@@ -101,43 +95,15 @@ class _Stream(httpcore.AsyncNetworkStream):
     @override
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         async with self._working(timeout):
-            if self._tls is None:
-                return await self._receive()
             try:
-                return await self._through_tls(partial(self._tls.read, max_bytes))
-            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return await self._tls.read(max_bytes)
+            except DialError:  # without a close_notify, or after too much
                 return b""
 
     @override
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         async with self._working(timeout):
-            if self._tls is None:
-                await self._send(buffer)
-            elif buffer:
-                await self._through_tls(partial(self._tls.write, buffer))
-
-    async def _through_tls[T](self, call: Callable[[], T]) -> T:
-        """Repeat `call` until TLS has what it needs of the server; what it has for the server is sent."""
-        while True:
-            try:
-                result = call()
-            except ssl.SSLWantReadError:
-                await self._send(self._outgoing.read())
-                if data := await self._receive():
-                    self._incoming.write(data)
-                else:
-                    self._incoming.write_eof()
-            else:
-                await self._send(self._outgoing.read())
-                return result
-
-    async def _send(self, data: bytes) -> None:
-        async with self._sending:
-            await send_all(self._dialed.sock, data)
-
-    async def _receive(self) -> bytes:
-        early, self._dialed.early = self._dialed.early, b""
-        return early or await receive(self._dialed.sock)
+            await self._tls.write(buffer)
 
     @asynccontextmanager
     async def _working(self, timeout: float | None) -> AsyncIterator[None]:
@@ -166,14 +132,5 @@ class _Stream(httpcore.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """`ssl_object` tells the protocol agreed on; `is_readable`, that an idle connection has ended, or will."""
         if info == "ssl_object":
-            return self._tls
-        return info == "is_readable" and _is_readable(self._dialed.sock)
-
-
-def _is_readable(sock: socket.socket) -> bool:
-    """Whether a read would return at once; so it is, too, for a socket that is closed."""
-    if sock.fileno() < 0:
-        return True
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
+            return self._tls.session
+        return info == "is_readable" and (self._dialed.sock.fileno() < 0 or self._tls.has_news)

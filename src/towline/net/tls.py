@@ -73,6 +73,11 @@ class Tls:
         return str(self._tls.version())
 
     @property
+    def session(self) -> ssl.SSLObject:
+        """What was agreed on."""
+        return self._tls
+
+    @property
     def has_news(self) -> bool:
         """Whether something came that was not read: while nothing is due, that is the host's end."""
         poll = select.poll()
