@@ -18,7 +18,7 @@ headline = @printf '\n== %s  %s\n' "$$(date +%T)" '$@'
 PYTEST := -m pytest --hypothesis-profile=ci
 
 .NOTPARALLEL:
-.PHONY: help install run test check bench policy-bench choices faults format clean lock lint unit core-coverage e2e packages
+.PHONY: help install run test check bench relay-bench policy-bench choices faults format clean lock lint unit core-coverage e2e packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -64,9 +64,13 @@ packages: ## the Debian packages that the end-to-end tests use
 	$(headline)
 	@sed 's/#.*//' tests/debian-packages.txt | xargs tools/debian-packages
 
-bench: $(VENV)/.dev ## measure, on loopback
+bench: $(VENV)/.dev $(VENV)/peers/.done ## measure beside other proxies, on loopback, as a table (20 minutes; ARGS=--help)
 	$(headline)
-	@for file in tests/bench/[a-z]*.py; do $(PYTHON) -m "tests.bench.$$(basename "$$file" .py)" $(ARGS) || exit; done
+	$(PYTHON) -m tests.bench.peers $(ARGS)
+
+relay-bench: $(VENV)/.dev ## measure the relay by itself, on loopback (ARGS=--help)
+	$(headline)
+	$(PYTHON) -m tests.bench.relay $(ARGS)
 
 policy-bench: $(VENV)/.dev ## measure how well routes are chosen, beside what others do (ARGS=--help)
 	$(headline)
@@ -91,6 +95,19 @@ lock: $(VENV)/lock/bin/uv ## pin anew what pyproject.toml asks for (ARGS=--upgra
 $(VENV)/lock/bin/uv: $(VENV)/.python
 	$(PYTHON) -m venv $(VENV)/lock
 	$(VENV)/lock/bin/python -m pip --quiet --disable-pip-version-check install 'uv >=0.9,<1'
+
+# What `make bench` runs beside Towline. Go as Debian has it is enough: the programs use its standard library alone.
+PEERS := tests/bench/peers
+$(VENV)/peers/.done: $(VENV)/.python $(PEERS)/load/main.go $(PEERS)/relay/main.go $(PEERS)/requirements.txt \
+		$(PEERS)/debian-packages.txt
+	@echo 'Installing what is measured beside Towline, into $(VENV)/peers what Debian does not have'
+	@sed 's/#.*//' $(PEERS)/debian-packages.txt | xargs tools/debian-packages
+	@for name in load relay; do \
+		(cd $(PEERS)/$$name && go build -o '$(CURDIR)/$(VENV)/peers/'$$name .) || exit; done
+	@$(PYTHON) -m venv $(VENV)/peers/proxy.py
+	@$(VENV)/peers/proxy.py/bin/python -m pip --quiet --disable-pip-version-check install \
+		--require-hashes --requirement $(PEERS)/requirements.txt
+	@touch $@
 
 # Stamps: empty files that say when a step was done. The environment's own files are as old as their packages.
 $(VENV)/.python:

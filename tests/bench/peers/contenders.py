@@ -7,13 +7,14 @@ that alone.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).parent
+PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))  # where Debian has squid and haproxy
 
 TOWLINE = """\
 listen: ["127.0.0.1:{port}"]
@@ -68,7 +69,7 @@ class Contender:
     @property
     def is_here(self) -> bool:
         """Whether its program can be run."""
-        return shutil.which(self.program) is not None
+        return shutil.which(self.program, path=PATH) is not None
 
 
 def _configured(name: str, text: str, argv: Callable[[str], list[str]]) -> Callable[[Path, int, int], list[str]]:
@@ -96,10 +97,12 @@ def _proxy_py(_: Path, port: int, __: int) -> list[str]:
     return [PROXY_PY, "--hostname", "127.0.0.1", "--port", str(port), "--num-workers", "1", "--log-level", "ERROR"]
 
 
+PEERS = Path(sys.executable).parents[1] / "peers"
+"""Where `make bench` builds and installs what is no Debian package."""
 MITMDUMP = str(Path(sys.executable).with_name("mitmdump"))
-PROXY_PY = str(Path(sys.executable).parents[1] / "peers" / "bin" / "proxy")
-GO_RELAY = str(Path(sys.executable).parents[1] / "peers" / "relay")
-LOAD = str(Path(sys.executable).parents[1] / "peers" / "load")
+PROXY_PY = str(PEERS / "proxy.py" / "bin" / "proxy")
+GO_RELAY = str(PEERS / "relay")
+LOAD = str(PEERS / "load")
 """Both far ends (load/main.go)."""
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from tests.bench.peers.contenders import LOAD, Contender
+from tests.bench.peers.contenders import LOAD, PATH, Contender
 
 START = 20.0  # seconds within which a proxy has to listen
 
@@ -97,6 +97,7 @@ def running(contender: Contender, target: int) -> Iterator[Running]:
 @contextlib.contextmanager
 def _process(argv: list[str], port: int) -> Iterator[subprocess.Popen[bytes]]:
     environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    environ["PATH"] = PATH
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ) as process:
         try:
             _wait_for(port, process)
