@@ -16,10 +16,10 @@ from tests.e2e.rig.registry import API_HOST, BLOB_HOST
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 
-SLACK = 0.015  # seconds that the quickest of some handshakes may take beyond the round trip, on a busy machine
-PINGS = 2
+SLACK = 0.025  # seconds that the quickest of some handshakes may take beyond the round trip, on a busy machine
+PINGS = 3
 SECONDS = 1.0  # for which a link carries at its full rate
-LEAST_RATE = 0.65  # of that rate: slow start takes some, and headers are not counted
+LEAST_RATE = 0.6  # of that rate: slow start takes some, and headers are not counted
 LAYER = 4 * MIB  # bytes of a typical one
 CLEARLY = 1.5  # times better than the next is what right means here
 
