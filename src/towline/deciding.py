@@ -1,6 +1,7 @@
 """What one configuration decides about a target: which registry it is, whether it may be reached, over which routes.
 
-    rank(target)      classify, guard, order                     the life of a request begins with it
+    take(target)      classify, guard, order, choose             the life of a request begins with it
+    rank(target)      the same, and nothing is noted             asked by probes
     image(target)     the public image that probes read from there
     admit(target, ip) may this resolved address be dialled?      asked by the dialers before each SYN
     explain(host, port)                                          the same decisions, to be read
@@ -21,6 +22,7 @@ import structlog
 
 from towline.catalogue import load_catalogue
 from towline.config import Config
+from towline.core.choice import Random
 from towline.core.guard import Guard
 from towline.core.learned import Learned
 from towline.core.policy import TargetPolicy
@@ -40,9 +42,9 @@ class Deciding:
     """The decisions of one configuration."""
 
     def __init__(
-        self, config: Config, learned: Learned, *, drained: Collection[str], clock: Callable[[], float]
+        self, config: Config, learned: Learned, *, drained: Collection[str], clock: Callable[[], float], rng: Random
     ) -> None:
-        """`learned` is the ledger's; `clock` is the one that its times are on.
+        """`learned` is the ledger's; `clock` is the one that its times are on; `rng` says when to explore.
 
         `drained` routes get no new tunnels, also where there is no other: whoever drains one is about to take it away.
         """
@@ -50,19 +52,29 @@ class Deciding:
         self._learned = learned
         self._drained = drained
         self._clock = clock
+        self._rng = rng
         self._catalogue = load_catalogue().with_overrides(config.registries)
         self._policy = _with_fake_addresses(config.policy)
         self._guard = Guard(self._policy, own=frozenset())
         listeners = (*config.listen, config.admin) if config.admin else config.listen
         self._own_ports = frozenset(port for _, port in listeners)
 
-    def rank(self, target: Target) -> Ranking:
+    def take(self, target: Target) -> Ranking:
+        """The routes for a tunnel that is about to be dialled: the choice is noted, and now and then another explored.
+
+        Raises Refused where the target may not be reached.
+        """
+        ranking = self.rank(target, self._rng)
+        self._learned.took(ranking, now=self._clock())
+        return ranking
+
+    def rank(self, target: Target, rng: Random | None = None) -> Ranking:
         """The routes for a target. Raises Refused where it may not be reached."""
         classification = self._catalogue.classify(target)
         refusal = self._guard_for(target).check_target(target, classification)
         if refusal is not None:
             raise Refused(HTTPStatus.FORBIDDEN, refusal.code, f"towline: {refusal.message}")
-        return self._order(target, classification)
+        return self._order(target, classification, rng)
 
     def family(self, target: Target) -> list[Target]:
         """The other hosts that a pull from the same registry meets, most likely."""
@@ -87,7 +99,7 @@ class Deciding:
             return Guard(self._policy, own=own)
         return self._guard
 
-    def _order(self, target: Target, classification: Classification) -> Ranking:
+    def _order(self, target: Target, classification: Classification, rng: Random | None = None) -> Ranking:
         ranking = rank(
             target,
             classification,
@@ -97,6 +109,7 @@ class Deciding:
             policy=self._config.policy,
             failover=self._config.failover,
             now=self._clock(),
+            rng=rng,
         )
         return without(ranking, self._drained, DRAINED)
 

@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from random import Random
 
 import structlog
 
@@ -58,6 +59,7 @@ class Service:
         self._descriptors = descriptors
         self._resolver = SystemResolver()
         self._ledger = Ledger(started_at=self._clock())
+        self._rng = Random()  # noqa: S311 - it says which tunnels explore
         self._drained: set[str] = set()
         """Routes that the operator drains: they keep their tunnels and get no new ones. One set, which others read."""
         self._deciding = self._decide(config)
@@ -69,7 +71,7 @@ class Service:
         self._dialers = self._dial_with(config, self._deciding)
         self._measuring = measuring(self._ledger, self._present, config.health.probe_bytes, self._verifying.probed)
         self._serving = Serving(
-            rank=self._deciding.rank,
+            rank=self._deciding.take,
             dialers=self._dialers.by_route,
             ledger=self._ledger,
             access=Access(config.access),
@@ -101,7 +103,7 @@ class Service:
         return Present(self._deciding.rank, self._serving.dialers, self._deciding.image)
 
     def _decide(self, config: Config) -> Deciding:
-        return Deciding(config, self._ledger.learned, drained=self._drained, clock=self._clock)
+        return Deciding(config, self._ledger.learned, drained=self._drained, clock=self._clock, rng=self._rng)
 
     def _dial_with(self, config: Config, deciding: Deciding) -> Dialers:
         """Raises ConfigError for a CA bundle that cannot be read."""
@@ -228,7 +230,7 @@ class Service:
         self._config, self._deciding, self._dialers, self._listening = config, deciding, dialers, tuple(listening)
         self._serving = replace(
             self._serving,
-            rank=deciding.rank,
+            rank=deciding.take,
             dialers=dialers.by_route,
             access=Access(config.access),
             failover=config.failover,

@@ -207,6 +207,7 @@ class Estimate:
 
     seconds: float
     deviation: float  # how far off `seconds` may well be
+    noise: float  # how far the scatter of samples moves them
     dial: float
     first_byte: float  # from the first flight on
     rate: float  # bytes a second
@@ -241,6 +242,7 @@ class Ranking:
     classification: Classification
     candidates: tuple[Candidate, ...]
     excluded: tuple[tuple[str, str], ...] = ()
+    choice: str | None = None  # the route to stay with; another one stands first where it is explored
 
     @property
     def why(self) -> str:

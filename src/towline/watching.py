@@ -54,8 +54,8 @@ class Watching:
     _tasks: dict[tuple[Dialer | None, Target], asyncio.Task[None]] = field(default_factory=dict)
     """Probes under way, by way out and target."""
     _lookups: set[asyncio.Task[None]] = field(default_factory=set)
-    _stuck: dict[tuple[str, Target], str] = field(default_factory=dict)
-    """Client and target -> the route of their last tunnel that was released as stuck."""
+    _stuck: dict[tuple[str, Target], tuple[str, float]] = field(default_factory=dict)
+    """Client and target -> the route of their last tunnel that was released as stuck, and how long it stood still."""
 
     def __post_init__(self) -> None:
         self._looks = Looks(self._look)
@@ -71,11 +71,11 @@ class Watching:
         """A client that is back as one that was interrupted had not finished: the route it was stuck on is at fault."""
         if not past.returned:
             return
-        route = self._stuck.pop((client, tunnel.target), None)
+        route, lost = self._stuck.pop((client, tunnel.target), (None, 0.0))
         if route is None:
             return
         self.ledger.failovers["release"] += 1
-        self.ledger.broke(route, tunnel, "stood still in the middle of an answer", now=now)
+        self.ledger.broke(route, tunnel, "stood still in the middle of an answer", lost=lost, now=now)
 
     def relaying(self, watched: Watched, relay: Relay, flown: Flown, dialer: Dialer) -> None:
         """The tunnel's route is pinned and its bytes begin to move: watch it from now on."""
@@ -180,7 +180,7 @@ class Watching:
             return
         if release.cause is Cause.STUCK:
             # Most that seem so have finished and idle: only a client that is back can tell.
-            self._remember_stuck(watched)
+            self._remember_stuck(watched, release.silence)
         else:
             self.ledger.cut(tunnel, f"{release.cause}: {release.reason}", now=now)
         # Not its own route again: all that was opened over it is as good as dead.
@@ -195,10 +195,10 @@ class Watching:
         else:
             relay.release()
 
-    def _remember_stuck(self, watched: Watched) -> None:
+    def _remember_stuck(self, watched: Watched, silence: float) -> None:
         tunnel = watched.tunnel
         if tunnel.route is not None:
-            self._stuck[watched.client, tunnel.target] = tunnel.route
+            self._stuck[watched.client, tunnel.target] = tunnel.route, silence
         while len(self._stuck) > MAX_STUCK:
             del self._stuck[next(iter(self._stuck))]
 

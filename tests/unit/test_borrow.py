@@ -6,6 +6,7 @@ import pytest
 
 from towline.core.borrow import (
     NOTHING,
+    RATE_BY_DELAY,
     SUSPICION,
     UNMEASURED_DIAL,
     UNMEASURED_RATE,
@@ -13,9 +14,10 @@ from towline.core.borrow import (
     Known,
     known,
 )
-from towline.core.evidence import Carried
-from towline.core.health import Health, Key
-from towline.types import Role
+from towline.core.evidence import Carried, Finding
+from towline.core.health import MISLEADING, Health, Key
+from towline.core.level import COHERENCE
+from towline.types import Role, Target
 
 NOW = 1000.0  # seconds
 
@@ -25,11 +27,12 @@ def measured(
 ) -> Health:
     """A route with steady measurements."""
     health = Health()
-    for _ in range(times):
+    for turn in range(times):
+        then = at - COHERENCE * (times - 1 - turn)
         if dial is not None:
-            health.dialed(dial, now=at)
+            health.dialed(dial, now=then)
         if rate is not None:
-            health.carried(Carried(round(10 * rate), 10.0), well=True, now=at)
+            health.carried(Carried(round(10 * rate), 10.0), well=True, now=then)
     for _ in range(answers):
         health.answered(None, now=at)
     return health
@@ -99,10 +102,9 @@ def test_unmeasured_is_middling() -> None:
 
 
 def test_rates_are_lent_by_bulk_alone() -> None:
-    """A route that dials slowly elsewhere is not taken to carry slowly; one that carried slowly there is."""
-    assert believed({("vpn", "quay", Role.API): measured(3.0)}, role=Role.BLOB).rate.value == pytest.approx(
-        UNMEASURED_RATE
-    )
+    """Where nothing was carried, delay tells a little of the rate; where something was, it tells it."""
+    far = believed({("vpn", "quay", Role.API): measured(3.0)}, role=Role.BLOB)
+    assert far.rate.value == pytest.approx(UNMEASURED_RATE * (UNMEASURED_DIAL / far.dial.value) ** RATE_BY_DELAY)
     slow = believed({("vpn", "quay", Role.BLOB): measured(rate=1e5)}, role=Role.BLOB)
     assert slow.rate.value < 1e6
 
@@ -126,8 +128,38 @@ def test_failures_elsewhere() -> None:
         bad.failed("reset", now=NOW - 300)
     bad.answered(None, now=NOW - 300)
     elsewhere: dict[Key, Health] = {("vpn", "quay", Role.API): bad}
-    assert believed(elsewhere).failure > 0.5
-    assert believed(elsewhere | {("vpn", "hub", Role.API): measured(0.1, answers=20)}).failure < 0.2
+    assert 0.3 < believed(elsewhere).failure < believed({("vpn", "hub", Role.AUTH): bad}).failure
+    assert believed(elsewhere | {("vpn", "hub", Role.API): measured(0.1, answers=20)}).failure < 0.05
+
+
+def test_cut_layers_say_nothing_of_small_answers() -> None:
+    """Failures at blob hosts count at blob hosts alone; failures at API hosts count everywhere."""
+    bad = Health()
+    for _ in range(10):
+        bad.cut("upstream reset", now=NOW - 300, weight=2)
+    for registry in ("hub", "quay"):
+        assert believed({("vpn", registry, Role.BLOB): bad}).failure == pytest.approx(UNTRIED)
+        assert believed({("vpn", registry, Role.API): bad}, role=Role.BLOB).failure > 0.3
+
+
+def test_probes_that_traffic_disproved() -> None:
+    """Where traffic of any role has disproved probes, what they tell of the registry's hosts counts nothing."""
+    failed = Finding("vpn", Target("registry.test", 443), "hub", Role.API, ok=False, detail="refused")
+    api, blob = Health(), Health()
+    for turn in range(8):
+        api.probed(failed, at_fault=True, now=NOW - 80 + 10 * turn)
+    health: dict[Key, Health] = {("vpn", "hub", Role.API): api, ("vpn", "hub", Role.BLOB): blob}
+    assert believed(health).failure > 0.5
+    blob.misled = MISLEADING
+    assert believed(health).failure == pytest.approx(UNTRIED)
+
+
+def test_loss() -> None:
+    """Loss is the route's: where nothing was told of it here, that of its other hosts counts."""
+    lossy, clean = Health(loss=0.1), Health(loss=0.0)
+    assert believed({}).loss == 0.0
+    assert believed({("vpn", "quay", Role.BLOB): lossy, ("vpn", "hub", Role.BLOB): clean}).loss == pytest.approx(0.05)
+    assert believed({("vpn", "quay", Role.BLOB): lossy, ("vpn", "hub", Role.API): clean}).loss == 0.0
 
 
 @pytest.mark.parametrize(("failures", "failure"), [(1, None), (2, 0.5), (3, 0.75)])
@@ -142,8 +174,8 @@ def test_streak(failures: int, failure: float | None) -> None:
 
 @pytest.mark.parametrize("since", [True, False])
 def test_streak_elsewhere(*, since: bool) -> None:
-    """What fails in a row elsewhere is suspected here in part, unless it did well here since."""
+    """What fails in a row at the registry's other hosts is suspected here in part, unless it did well here since."""
     here = measured(0.1, answers=24, at=NOW if since else NOW - 20)
-    down: dict[Key, Health] = {("vpn", "quay", Role.API): failing(6, at=NOW - 10)}
+    down: dict[Key, Health] = {("vpn", "hub", Role.AUTH): failing(6, at=NOW - 10)}
     found = believed(down | {("vpn", "hub", Role.API): here}).failure
     assert found < 0.2 if since else found == pytest.approx(SUSPICION * 0.9, rel=0.1)

@@ -12,6 +12,7 @@ from towline.core.classify import RegistrySpec
 from towline.core.estimate import DIRECT_FIRST, FAILING_OVER, JUST_FAILED, LOSS_COST, OLD, estimate
 from towline.core.evidence import Carried
 from towline.core.health import Health
+from towline.core.level import COHERENCE
 from towline.types import Estimate, Role, RouteSpec
 
 HUB = RegistrySpec("hub", api=("registry.test",))
@@ -37,10 +38,11 @@ def estimated(
 def measured(*, loss: float | None = None) -> Health:
     """A route that was measured often, and just now."""
     health = Health()
-    for _ in range(50):
-        health.dialed(0.05, now=NOW)
-        health.answered(0.1, now=NOW)
-        health.carried(Carried(20_000_000, 4.0, loss), well=True, now=NOW)
+    for turn in range(50):
+        then = NOW - COHERENCE * (49 - turn)
+        health.dialed(0.05, now=then)
+        health.answered(0.1, now=then)
+        health.carried(Carried(20_000_000, 4.0, loss), well=True, now=then)
     return health
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from towline.core.circuit import OPEN_AFTER, Circuit
@@ -13,6 +15,7 @@ from towline.core.health import (
     MEMORY,
     MISLEADING,
     PROBE_WEIGHT,
+    RESUMING,
     SHAKEN,
     TRIES_HALF_LIFE,
     Health,
@@ -123,7 +126,9 @@ def test_nothing_carried() -> None:
     health = failing(OPEN_AFTER)
     health.carried(Carried(BULK, 0.0, loss=0.2), well=True, now=1.0)
     assert (health.rate.value, health.circuit(now=1.0)) == (None, Circuit.OPEN)
-    assert health.loss == pytest.approx(LOSS_GAIN * 0.2)
+    assert health.loss == pytest.approx(0.2)
+    health.carried(Carried(BULK, 0.0, loss=0.0), well=True, now=1.0)
+    assert health.loss == pytest.approx((1 - LOSS_GAIN) * 0.2)
 
 
 def rated(rate: float, *, round_trip: float = 0.05) -> Health:
@@ -159,7 +164,7 @@ def test_probe_that_went_well() -> None:
     assert health.answer.value == pytest.approx(0.2)
     assert health.rate.value == pytest.approx(131_072)
     assert (health.probed_at, health.circuit(now=0.0)) == (0.0, Circuit.CLOSED)
-    assert health.tries.counts(now=0.0) == (PROBE_WEIGHT, OPEN_AFTER)
+    assert health.probes.counts(now=0.0) == (PROBE_WEIGHT, 0.0)
 
 
 @pytest.mark.parametrize("at_fault", [True, False])
@@ -173,16 +178,77 @@ def test_probe_that_failed(*, at_fault: bool) -> None:
 
 
 def test_probes_that_traffic_disproves() -> None:
-    """After traffic has gone well over what probes called dead, they count no more, until one goes well."""
+    """After traffic has gone well twice over what probes called dead, they are disproved, until one goes well."""
     health = Health()
     for turn in range(MISLEADING):
         health.probed(found(ok=False), at_fault=True, now=float(turn))
         health.answered(0.1, now=float(turn))
-    health.probed(found(ok=False), at_fault=True, now=10.0)
-    assert health.streak.weight == 0
+    assert health.disproves_probes
     health.probed(found(first_byte=0.1), at_fault=False, now=11.0)
-    health.probed(found(ok=False), at_fault=True, now=12.0)
-    assert health.streak.weight == 1
+    assert not health.disproves_probes
+
+
+def test_probe_that_was_not_timed() -> None:
+    """A probe that went well ends a streak, also where nobody timed its answer."""
+    health = failing(OPEN_AFTER)
+    health.probed(found(), at_fault=False, now=1.0)
+    assert (health.circuit(now=1.0), health.answer.value) == (Circuit.CLOSED, None)
+
+
+def test_probe_that_reads_nothing() -> None:
+    """A probe that is answered and reads nothing opens the circuit; what is heard since does not close it."""
+    health = Health()
+    health.probed(found(ok=False, first_byte=0.1), at_fault=True, now=0.0)
+    assert (health.circuit(now=0.0), health.last_error) == (Circuit.OPEN, "probe: refused")
+    health.probed(found(first_byte=0.1), at_fault=False, now=1.0)
+    assert health.circuit(now=1.0) is Circuit.OPEN
+    health.probed(found(first_byte=0.1, carried=Carried(262_144, 0.1)), at_fault=False, now=2.0)
+    assert health.circuit(now=2.0) is Circuit.CLOSED
+
+
+def test_traffic_that_disproves_a_reading() -> None:
+    """A probe that read nothing is disproved by what traffic carries, not by what it hears."""
+    health = Health()
+    health.probed(found(ok=False, first_byte=0.1), at_fault=True, now=0.0)
+    health.answered(0.1, now=1.0)
+    assert health.misled == 0
+    health.carried(Carried(8_000_000, 2.0), well=True, now=3.0)
+    assert health.misled == 1
+
+
+def test_probes_do_not_prolong_a_rest() -> None:
+    """Probes that hear nothing open a circuit and leave it to traffic to try the route when its rest is over."""
+    health = Health()
+    for turn in range(OPEN_AFTER):
+        health.probed(found(ok=False), at_fault=True, now=float(turn))
+    before = health.streak.last_failure
+    health.probed(found(ok=False), at_fault=True, now=4.0)
+    assert (health.streak.last_failure, health.streak.weight) == (before, OPEN_AFTER)
+    assert health.probes.failures == pytest.approx((OPEN_AFTER + 1) * PROBE_WEIGHT, rel=0.02)
+
+
+def test_hearing_a_blob_host() -> None:
+    """That a blob host answers brings no layer: a success it is when a part of a blob came."""
+    health = Health()
+    heard = replace(found(first_byte=0.1), role=Role.BLOB)
+    health.probed(heard, at_fault=False, now=0.0)
+    assert health.probes.successes == 0.0
+    health.probed(replace(heard, carried=Carried(262_144, 0.1)), at_fault=False, now=0.0)
+    assert health.probes.successes == PROBE_WEIGHT
+
+
+def test_cost_of_failures() -> None:
+    """What failures cost is the mean of the late ones that were timed, and the usual cost as one more of them."""
+    health = Health()
+    assert health.tries.cost(5.0) == 5.0
+    health.failed("timeout", now=0.0, lost=1.0)
+    health.failed("refused", now=0.0)
+    assert health.tries.cost(5.0) == pytest.approx(3.0)
+    health.cut("upstream reset", now=0.0, weight=2, lost=8.0)
+    assert health.tries.cost(5.0) == pytest.approx((1.0 + 8.0 + RESUMING + 5.0) / 3)
+    for _ in range(50):
+        health.failed("timeout", now=0.0, lost=1.0)
+    assert health.tries.cost(5.0) == pytest.approx(1.8, abs=0.01)
 
 
 @pytest.mark.parametrize("cut", [True, False])

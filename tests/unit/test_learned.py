@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from towline.core.choice import Choice
+from towline.core.health import MISLEADING
 from towline.core.learned import FACTOR, SIZE_GAIN, TYPICAL, Learned
-from towline.types import Role
+from towline.types import Candidate, Classification, Ranking, Role, Target
 
 
 def test_one_health_for_each() -> None:
@@ -45,18 +47,71 @@ def test_empty_tunnel_tells_no_size() -> None:
     assert learned.sizes == {}
 
 
+def ranking(first: str, choice: str | None, *, role: Role = Role.BLOB) -> Ranking:
+    """A ranking that takes `first`, where the choice is another or not."""
+    kind = Classification("hub", role, "", "")
+    return Ranking(Target("registry.test", 443), kind, (Candidate(first, 0.1, "", 0.25),), choice=choice)
+
+
+def test_choices() -> None:
+    """A choice is noted for its registry and role, and is family to the registry's other roles."""
+    learned = Learned()
+    learned.took(ranking("vpn", "vpn"), now=1.0)
+    learned.took(ranking("direct", "direct"), now=2.0)
+    assert learned.choices["hub", Role.BLOB] == Choice("direct", 2.0, moves=1.0)
+    assert learned.family("hub", Role.API) == ["direct"]
+    assert learned.family("hub", Role.BLOB) == learned.family("quay", Role.API) == []
+    assert learned.explored_at == {}
+
+
+def test_exploring_is_no_choice() -> None:
+    """A tunnel that explores moves no choice, and when it did is known; where there is no route nothing is noted."""
+    learned = Learned()
+    learned.took(ranking("vpn", "direct"), now=5.0)
+    learned.took(ranking("vpn", None, role=Role.API), now=6.0)
+    assert {key: choice.route for key, choice in learned.choices.items()} == {("hub", Role.BLOB): "direct"}
+    assert learned.explored_at == {"hub": 5.0}
+
+
 def test_forget() -> None:
     """A forgotten route has no health, for any registry; the others keep theirs."""
     learned = Learned()
     for route in ("vpn", "direct"):
         learned.of(route, "hub", Role.API)
+    learned.took(ranking("vpn", "vpn"), now=1.0)
+    learned.took(ranking("direct", "direct", role=Role.API), now=1.0)
     learned.forget(["vpn", "office"])
+    assert learned.choices.keys() == {("hub", Role.API)}
     assert learned.health.keys() == {("direct", "hub", Role.API)}
+
+
+def test_probes_that_traffic_disproved() -> None:
+    """Where traffic of one role disproved probes over a route, they are disproved for the registry, and for no other."""
+    learned = Learned()
+    learned.of("vpn", "hub", Role.BLOB).misled = MISLEADING
+    assert learned.disproves_probes("vpn", "hub")
+    assert not learned.disproves_probes("vpn", "quay")
+    assert not learned.disproves_probes("direct", "hub")
+
+
+def test_recall() -> None:
+    """What was learned of this network before replaces what is in doubt, and leaves the rest."""
+    learned, known = Learned(), Learned()
+    learned.of("vpn", "hub", Role.API).dialed(3.0, now=0.0)
+    learned.of("direct", "hub", Role.API).dialed(2.0, now=0.0)
+    known.of("vpn", "hub", Role.API).dialed(0.1, now=0.0)
+    known.moved("hub", Role.BLOB, 1_000_000)
+    learned.recall(known)
+    values = {key[0]: health.dial.value for key, health in learned.health.items()}
+    assert values == {"vpn": pytest.approx(0.1), "direct": pytest.approx(2.0)}
+    assert learned.sizes == known.sizes
 
 
 def test_another_network() -> None:
     """Every health is put in doubt."""
     learned = Learned()
     learned.of("vpn", "hub", Role.API).failed("refused", now=0.0)
+    learned.took(ranking("vpn", "vpn"), now=1.0)
     learned.on_another_network(now=1.0)
+    assert learned.choices == {}
     assert learned.of("vpn", "hub", Role.API).streak.weight == 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from towline.core.evidence import Carried, Finding
-from towline.core.health import Health
+from towline.core.health import MISLEADING, Health
 from towline.core.learned import TYPICAL
 from towline.core.ledger import FLIGHT_WEIGHT, Ledger, Tunnel
 from towline.types import (
@@ -221,7 +221,7 @@ def test_carried_by_a_tunnel_that_was_cut() -> None:
 def test_broke() -> None:
     """A route that was found out later to have failed a tunnel is told so, as a cut, without a failover."""
     ledger = Ledger(started_at=0.0)
-    ledger.broke("vpn", opened(ledger), "stood still", now=NOW)
+    ledger.broke("vpn", opened(ledger), "stood still", lost=8.0, now=NOW)
     assert (health_of(ledger, "vpn").streak.cuts, ledger.routes["vpn"].failures) == (FLIGHT_WEIGHT, 1)
     assert ledger.totals().failovers["release"] == 0
 
@@ -239,6 +239,14 @@ def test_probes() -> None:
     assert health_of(ledger, "vpn").dial.value == pytest.approx(0.1)
     assert {health.probed_at for health in ledger.health.values()} == {NOW}
     assert ledger.routes == {}
+
+
+def test_probes_that_traffic_disproved() -> None:
+    """Where traffic to any host of the registry disproved probes over a route, one that fails counts no more."""
+    ledger = Ledger(started_at=0.0)
+    ledger.learned.of("direct", "hub", Role.BLOB).misled = MISLEADING
+    ledger.probed([found("direct", ok=False), found("vpn", ok=True)], now=NOW)
+    assert blamed(ledger) == set()
 
 
 def test_no_probes() -> None:

@@ -7,7 +7,19 @@ from random import Random
 
 import pytest
 
-from towline.core.level import DOUBT, FAR, LEAST, MAX_SPREAD, MIN_SPREAD, SPREAD, WALK, Belief, Level, joined
+from towline.core.level import (
+    COHERENCE,
+    DOUBT,
+    LEAST,
+    MAX_SPREAD,
+    MIN_SPREAD,
+    SPREAD,
+    USUAL,
+    WALK,
+    Belief,
+    Level,
+    joined,
+)
 
 
 def after(*samples: float, every: float = 1.0, sudden: bool = False) -> tuple[Level, float]:
@@ -38,7 +50,7 @@ def test_first_sample() -> None:
     assert belief.value == pytest.approx(0.2)
     assert (belief.variance, belief.spread) == (SPREAD, SPREAD)
     assert belief.mean == pytest.approx(0.2 * math.exp(SPREAD / 2))
-    assert level.usual() == pytest.approx(0.2 * math.exp(FAR * math.sqrt(2 * SPREAD)))
+    assert level.usual() == pytest.approx(0.2 * math.exp(USUAL * math.sqrt(2 * SPREAD)))
 
 
 def test_no_time_at_all() -> None:
@@ -50,7 +62,7 @@ def test_no_time_at_all() -> None:
 @pytest.mark.parametrize("sigma", [0.05, 0.3, 0.8])
 def test_noise_is_averaged_and_learned(sigma: float) -> None:
     """After many samples the level is near their middle, the spread near theirs, and the mean above the level."""
-    level, now = after(*noisy(sigma), every=5.0)
+    level, now = after(*noisy(sigma), every=COHERENCE)
     belief = level.belief(now=now)
     assert belief is not None
     assert abs(belief.log) < 3 * math.sqrt(belief.variance)
@@ -106,19 +118,40 @@ def test_doubt_expires() -> None:
 def test_sudden_level_believes_at_once() -> None:
     """Where a sample is a mean already, the first far one is believed, also where it is a noisy one."""
     level, now = after(*[1.0] * 20, sudden=True)
-    level.add(0.1, now=now + 1, noise=4.0)
+    level.add(0.1, now=now + 1, noise=2.0)
     assert level.value == pytest.approx(0.1, rel=0.15)
-    level.add(1.0, now=now + 2, noise=4.0)
+    level.add(1.0, now=now + 8, noise=2.0)
     assert level.value == pytest.approx(1.0, rel=0.15)
+
+
+def test_samples_of_one_moment() -> None:
+    """Many samples of one moment move the level little more than one does, and as many with time between much more."""
+    at_once, slowly = Level(), Level()
+    for level in (at_once, slowly):
+        for turn in range(10):
+            level.add(1.0, now=turn * COHERENCE)
+    for turn in range(5):
+        at_once.add(1.3, now=90.0 + 0.01 * (turn + 1))
+        slowly.add(1.3, now=90.0 + COHERENCE * (turn + 1))
+    assert 1.0 < (at_once.value or 0.0) < 1.06
+    assert (slowly.value or 0.0) > 1.1
+
+
+def test_two_samples_at_the_same_time() -> None:
+    """No time at all between two samples is one moment."""
+    level = Level()
+    level.add(1.0, now=5.0)
+    level.add(1.2, now=5.0)
+    assert 1.0 < (level.value or 0.0) < 1.05
 
 
 def test_noisy_sample_moves_less() -> None:
     """A sample that scatters more moves the level less."""
-    quiet, now = after(*[1.0] * 5)
-    loud, _ = after(*[1.0] * 5)
-    quiet.add(1.5, now=now + 1)
-    loud.add(1.5, now=now + 1, noise=4.0)
-    assert 1.0 < (loud.value or 0.0) < (quiet.value or 0.0) < 1.5
+    quiet, now = after(*[1.0] * 5, every=COHERENCE)
+    loud, _ = after(*[1.0] * 5, every=COHERENCE)
+    quiet.add(1.3, now=now + 10)
+    loud.add(1.3, now=now + 10, noise=4.0)
+    assert 1.0 < (loud.value or 0.0) < (quiet.value or 0.0) < 1.3
 
 
 def test_shaken() -> None:

@@ -205,7 +205,7 @@ def test_unlisted_hosts(unlisted: Literal["direct", "route"], expected: list[str
     [
         (Health(), 0.4),
         (fails(), 0.4),
-        (dials(0.1), pytest.approx(0.383, rel=0.01)),
+        (dials(0.1), pytest.approx(0.598, rel=0.01)),
         (dials(0.001), MIN_ATTEMPT_DELAY),
         (dials(5.0), MAX_ATTEMPT_DELAY),
     ],
@@ -218,7 +218,7 @@ def test_attempt_delay(health: Health, expected: float) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
-    [(None, 1.2), (0.01, MIN_PATIENCE), (0.4, pytest.approx(1.53, rel=0.01)), (5.0, MAX_PATIENCE)],
+    [(None, 1.2), (0.01, MIN_PATIENCE), (0.3, pytest.approx(1.79, rel=0.01)), (5.0, MAX_PATIENCE)],
 )
 def test_patience(answer: float | None, expected: float) -> None:
     """A route gets the time that its answers usually take, within bounds; the configured one until measured."""

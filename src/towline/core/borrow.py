@@ -27,8 +27,13 @@ UNMEASURED = 2.0  # variance of the logs of these: within a factor of 4
 BETWEEN_ROLES = 0.15  # variance of the log between a registry's hosts over one route: a factor of 1.5
 BETWEEN_REGISTRIES = 0.3  # the same between registries: a factor of 1.7
 BETWEEN_ROUTES = 1.0  # the same between routes: a factor of e
+RATE_BY_DELAY = 0.5
+"""How much of a factor in delay is one in rate, as a power. What a TCP connection carries over a path that loses a bit
+is as the inverse of its round trip (Mathis et al. 1997); as far as something else limits it, it is not."""
 UNTRIED = 0.02  # share of attempts that are taken to fail where nothing was tried
-LENT_TRIES = 4.0  # attempts that all borrowed evidence together weighs as
+UNTRIED_WEIGHT = 1.0  # attempts that this weighs as
+LENT_BY_ROLES = 4.0  # attempts that those at the registry's other hosts weigh as at most
+LENT_BY_REGISTRIES = 1.0  # the same of other registries: a route that is blocked toward one carries the others well
 SUSPICION = 0.5  # part of a streak at the route's other hosts that is held against it here
 
 NOTHING = "not measured yet"
@@ -43,6 +48,8 @@ class Known:
     rate: Belief
     failure: float
     """Probability that an attempt fails."""
+    loss: float
+    """Share of segments that are sent again: over the route to other hosts, where nothing was told of it here."""
     own: Health | None
     """Its own evidence, without what is borrowed."""
     lent: str
@@ -54,10 +61,24 @@ class _Circles:
     """The health of one route, by how near it is to what is asked about."""
 
     own: Health | None
-    kin: tuple[Health, ...]
+    kin: tuple[tuple[Role, Health], ...]
     """The registry's other roles."""
-    rest: tuple[Health, ...]
+    rest: tuple[tuple[Role, Health], ...]
     """Other registries."""
+    role: Role
+
+    @property
+    def relatives(self) -> tuple[Health, ...]:
+        """Those of its kin whose failures tell something here: that layers are cut says nothing about small answers."""
+        return self._telling(self.kin)
+
+    @property
+    def others(self) -> tuple[Health, ...]:
+        """The same of other registries."""
+        return self._telling(self.rest)
+
+    def _telling(self, circle: tuple[tuple[Role, Health], ...]) -> tuple[Health, ...]:
+        return tuple(one for role, one in circle if self.role is Role.BLOB or role is not Role.BLOB)
 
 
 def known(
@@ -67,9 +88,11 @@ def known(
     circles = _circles(health, routes, registry, role)
     dials = _beliefs(circles, lambda one: one.dial, UNMEASURED_DIAL, now)
     answers = _beliefs(circles, lambda one: one.answer, UNMEASURED_ANSWER, now)
-    rates = _beliefs(circles, lambda one: one.rate, UNMEASURED_RATE, now)
+    rates = _beliefs(circles, lambda one: one.rate, UNMEASURED_RATE, now, by_delay=dials)
     return {
-        route: Known(dials[route], answers[route], rates[route], _failure(circle, now), circle.own, _lent(circle))
+        route: Known(
+            dials[route], answers[route], rates[route], _failure(circle, now), _loss(circle), circle.own, _lent(circle)
+        )
         for route, circle in circles.items()
     }
 
@@ -81,21 +104,30 @@ def _circles(health: Mapping[Key, Health], routes: Iterable[str], registry: str,
     return {
         route: _Circles(
             health.get((route, registry, role)),
-            tuple(one for key, one in by_route[route] if key[1] == registry and key[2] is not role),
-            tuple(one for key, one in by_route[route] if key[1] != registry),
+            tuple((key[2], one) for key, one in by_route[route] if key[1] == registry and key[2] is not role),
+            tuple((key[2], one) for key, one in by_route[route] if key[1] != registry),
+            role,
         )
         for route in routes
     }
 
 
 def _beliefs(
-    circles: Mapping[str, _Circles], level: Callable[[Health], Level], unmeasured: float, now: float
+    circles: Mapping[str, _Circles],
+    level: Callable[[Health], Level],
+    unmeasured: float,
+    now: float,
+    *,
+    by_delay: Mapping[str, Belief] | None = None,
 ) -> dict[str, Belief]:
-    """The belief in one quantity, for every route."""
+    """The belief in one quantity, for every route; for rates `by_delay` has the delays that they depend on."""
     measured = {route: _of_route(circle, level, now) for route, circle in circles.items()}
     beliefs = {}
     for route, belief in measured.items():
         middling = Belief(math.log(unmeasured), UNMEASURED)
+        if by_delay is not None:
+            nearer = math.log(UNMEASURED_DIAL) - by_delay[route].log
+            middling = replace(middling, log=middling.log + RATE_BY_DELAY * nearer)
         others = joined(other for name, other in measured.items() if name != route)
         if others is not None:
             middling &= replace(others.wider(BETWEEN_ROUTES), spread=0.0)
@@ -105,8 +137,8 @@ def _beliefs(
 
 def _of_route(circle: _Circles, level: Callable[[Health], Level], now: float) -> Belief | None:
     """The belief that the evidence on one route alone gives."""
-    lent = _lend((level(one) for one in circle.rest), BETWEEN_REGISTRIES, now)
-    near = _lend((level(one) for one in circle.kin), BETWEEN_ROLES, now)
+    lent = _lend((level(one) for _, one in circle.rest), BETWEEN_REGISTRIES, now)
+    near = _lend((level(one) for _, one in circle.kin), BETWEEN_ROLES, now)
     own = level(circle.own).belief(now=now) if circle.own is not None else None
     return joined((own, near, lent))
 
@@ -119,40 +151,51 @@ def _lend(levels: Iterable[Level], between: float, now: float) -> Belief | None:
 
 def _failure(circle: _Circles, now: float) -> float:
     """Probability that an attempt fails: from the share of late, and from failures in a row."""
-    lent_ok, lent_bad = _sum((*circle.kin, *circle.rest), now)
-    lent = lent_ok + lent_bad + 1.0
-    prior = (lent_bad + UNTRIED) / lent
-    own_ok, own_bad = _sum((circle.own,) if circle.own is not None else (), now)
-    weight = min(lent, LENT_TRIES)
-    share = (own_bad + prior * weight) / (own_ok + own_bad + weight)
-    return max(share, _suspicion(circle, now))
+    own = circle.own or Health()
+    believed = not any(one.disproves_probes for _, one in ((circle.role, own), *circle.kin))
+    ok, bad = UNTRIED_WEIGHT * (1 - UNTRIED), UNTRIED_WEIGHT * UNTRIED
+    for healths, most in ((circle.others, LENT_BY_REGISTRIES), (circle.relatives, LENT_BY_ROLES), ((own,), math.inf)):
+        more_ok, more_bad = _sum(healths, believed=believed, now=now)
+        part = min(1.0, most / total) if (total := more_ok + more_bad) else 0.0
+        ok, bad = ok + more_ok * part, bad + more_bad * part
+    share = bad / (ok + bad)
+    return max(share, _suspicion(circle, own, believed=believed, now=now))
 
 
-def _sum(healths: Iterable[Health], now: float) -> tuple[float, float]:
-    counts = [one.tries.counts(now=now) for one in healths]
+def _sum(healths: Iterable[Health], *, believed: bool, now: float) -> tuple[float, float]:
+    """Successes and failures of traffic, and those of probes where they are believed."""
+    counts = [tries.counts(now=now) for one in healths for tries in (one.tries, one.probes)[: 1 + believed]]
     return sum(ok for ok, _ in counts), sum(bad for _, bad in counts)
 
 
-def _suspicion(circle: _Circles, now: float) -> float:
+def _suspicion(circle: _Circles, own: Health, *, believed: bool, now: float) -> float:
     """How likely it is by its streak that a route is down: one failure says nothing, and each further one halves hope.
 
-    A streak at the route's other hosts is held against it in part, unless it did well here since.
+    A streak at the registry's other hosts is held against it in part, unless it did well here since. One that probes
+    made counts where they are believed.
     """
-    own = 0.0 if circle.own is None else _down(circle.own.streak.faded(now=now))
-    since = -math.inf if circle.own is None else circle.own.tries.at
-    others = [one.streak for one in (*circle.kin, *circle.rest) if one.streak.last_failure > since]
-    return max(own, SUSPICION * max((_down(streak.faded(now=now)) for streak in others), default=0.0))
+
+    def down(one: Health) -> float:
+        weight = one.streak.faded(now=now) if believed or not one.unheard else 0.0
+        return 1.0 - math.exp2(-max(0.0, weight - 1.0))
+
+    since = max(own.tries.at, own.probes.at)
+    elsewhere = [down(one) for one in circle.relatives if one.streak.last_failure > since]
+    return max(down(own), SUSPICION * max(elsewhere, default=0.0))
 
 
-def _down(weight: float) -> float:
-    return 1.0 - math.exp2(-max(0.0, weight - 1.0))
+def _loss(circle: _Circles) -> float:
+    if circle.own is not None and circle.own.loss is not None:
+        return circle.own.loss
+    others = [one.loss for _, one in (*circle.kin, *circle.rest) if one.loss is not None]
+    return sum(others) / len(others) if others else 0.0
 
 
 def _lent(circle: _Circles) -> str:
     if circle.own is not None and circle.own.measured_at() is not None:
         return ""
-    if any(one.measured_at() is not None for one in circle.kin):
+    if any(one.measured_at() is not None for _, one in circle.kin):
         return "by its other hosts"
-    if any(one.measured_at() is not None for one in circle.rest):
+    if any(one.measured_at() is not None for _, one in circle.rest):
         return "by other registries"
     return NOTHING

@@ -32,19 +32,20 @@ def estimate(
     """Expected seconds over a route for a transfer of `typical` bytes, and the phrase that says what they rest on."""
     dial, answer = known.dial.mean, known.answer.mean
     transfer = typical * known.rate.mean_of_inverse
-    failing = known.failure * FAILING_OVER[role]
     own = known.own or Health()
+    failing = known.failure * own.tries.cost(FAILING_OVER[role])
     if own.streak.failed_just_now(now=now):
         failing += JUST_FAILED
     near = registry is not None and registry.direct_first and spec.name != DIRECT
-    added = spec.cost + (DIRECT_FIRST if near else 0.0) + own.loss * LOSS_COST
-    deviation = math.sqrt(
-        dial**2 * known.dial.variance + answer**2 * known.answer.variance + transfer**2 * known.rate.variance
-    )
+    added = spec.cost + (DIRECT_FIRST if near else 0.0) + known.loss * LOSS_COST
+    parts = ((dial, known.dial), (answer, known.answer), (transfer, known.rate))
+    deviation = math.sqrt(sum(part**2 * belief.variance for part, belief in parts))
+    noise = math.sqrt(sum(part**2 * min(belief.variance, belief.spread) for part, belief in parts))
     measured = own.measured_at()
     return Estimate(
         seconds=added + dial + answer + transfer + failing,
         deviation=deviation,
+        noise=noise,
         dial=dial,
         first_byte=answer,
         rate=1 / known.rate.mean_of_inverse,
@@ -60,8 +61,8 @@ def estimate(
 def _reason(spec: RouteSpec, known: Known, own: Health, role: Role, *, near: str, now: float) -> str:
     parts = [f"cost {spec.cost:g} s"] if spec.cost else []
     parts += _measured(known, own, role, now)
-    if own.loss >= TOLD_LOSS:
-        parts.append(f"{own.loss:.0%} of segments lost")
+    if known.loss >= TOLD_LOSS:
+        parts.append(f"{known.loss:.0%} of segments lost")
     if own.streak.faded(now=now):
         parts.append(_failures(own, now))
     if (circuit := own.circuit(now=now)) is not Circuit.CLOSED:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from towline.core.circuit import Circuit, Streak, fading
+from towline.core.circuit import OPEN_AFTER, Circuit, Streak, fading
 from towline.core.evidence import Carried, Finding
 from towline.core.level import Level
 from towline.types import Role
@@ -20,23 +20,38 @@ type Key = tuple[str, str, Role]
 PROBE_NOISE = 2.0  # times that a probe's seconds scatter more about what traffic will meet; our choice
 PROBE_WEIGHT = 0.5  # of an attempt, for a probe's success or failure
 MISLEADING = 2  # failed probes that traffic disproved, after which they count no more until one succeeds
+COSTS = 4.0  # failures whose cost is remembered
 MEMORY = 24.0  # attempts that are remembered: what came before weighs less and less, however busy the route is
 TRIES_HALF_LIFE = 600.0  # seconds in which half of what an attempt weighs has faded
 BULK = 1 << 20  # bytes from which on a rate is what a blob would meet
-SMALL_NOISE = 4.0  # times that the rate of fewer bytes scatters more
+SMALL_NOISE = 2.0  # times that the rate of fewer bytes scatters more
 LOSS_GAIN = 1 / 4  # weight of a new tunnel in the mean of losses
-SHAKEN = 0.5  # variance that a change of the network adds to what was measured on the last one: a factor of two
+SHAKEN = 2.0  # variance that a change of the network adds to what was measured on the last one: it is a hint now
 
+RESUMING = 5.0  # seconds that a client waits before it resumes what was cut: dockerd's first pause (clients.md A.8)
 KEPT = 0.1  # part of what attempts weigh that is left by it
 
 
 @dataclass(slots=True)
 class Tries:
-    """How often the route did what it was asked for lately, in attempts that fade."""
+    """How often the route did what it was asked for lately, in attempts that fade, and what its failures cost."""
 
     successes: float = 0.0
     failures: float = 0.0
     at: float = 0.0
+    lost: float = 0.0
+    """Seconds that clients lost by failures, in the mean of those that were timed."""
+    timed: float = 0.0
+    """How many of them were, up to COSTS."""
+
+    def cost(self, usual: float) -> float:
+        """Seconds that a failure costs; `usual` stands for one more of them."""
+        return (self.lost * self.timed + usual) / (self.timed + 1)
+
+    def lose(self, seconds: float) -> None:
+        """A failure cost a client so much."""
+        self.timed = min(self.timed + 1, COSTS)
+        self.lost += (seconds - self.lost) / self.timed
 
     def add(self, *, ok: bool, now: float, weight: float = 1.0) -> None:
         """One more attempt."""
@@ -72,16 +87,21 @@ class Health:
     rate: Level = field(default_factory=lambda: Level(sudden=True))
     """Bytes a second, of tunnels and probes that carried bulk."""
     tries: Tries = field(default_factory=Tries)
+    """Of traffic."""
+    probes: Tries = field(default_factory=Tries)
+    """Of probes; what they tell is dropped where traffic disproves it."""
     streak: Streak = field(default_factory=Streak)
-    loss: float = 0.0
-    """Share of segments that were sent again, smoothed."""
+    loss: float | None = None
+    """Share of segments that were sent again, smoothed; None where no kernel told."""
     attempts: int = 0
     failures: int = 0
     last_error: str = ""
     probed_at: float | None = None
     """When a probe last told of it, well or not; None before the first."""
-    failed_by_probe: bool = False
-    """The last that was heard is a failed probe."""
+    unheard: bool = False
+    """The last thing that happened is a probe that heard nothing."""
+    unread: bool = False
+    """A probe heard the registry and got no bytes of a blob, and none came since."""
     misled: int = 0
     """Failed probes that traffic disproved, since a probe was last right."""
 
@@ -92,59 +112,85 @@ class Health:
 
     def answered(self, seconds: float | None, *, now: float) -> None:
         """The target's first byte came, `seconds` after the first flight (None: not measured)."""
-        if self.failed_by_probe:
-            self.failed_by_probe = False
-            self.misled += 1
-        self._answered(seconds, now=now)
-
-    def _answered(self, seconds: float | None, *, now: float, noise: float = 1.0, weight: float = 1.0) -> None:
+        self.misled += self.unheard
+        self.unheard = False
         self.streak.answered()
-        self.tries.add(ok=True, now=now, weight=weight)
+        self.tries.add(ok=True, now=now)
         if seconds is not None:
-            self.answer.add(seconds, now=now, noise=noise)
+            self.answer.add(seconds, now=now)
 
-    def failed(self, error: str, *, now: float, weight: int = 1) -> None:
-        """A dial or a flight failed or was overtaken; what fails later costs the client more and weighs more."""
-        self.failed_by_probe = False
+    def failed(self, error: str, *, now: float, weight: int = 1, lost: float | None = None) -> None:
+        """A dial or a flight failed or was overtaken, `lost` seconds after it began; what fails later weighs more."""
+        self.unheard = False
+        if lost is not None:
+            self.tries.lose(lost)
+        self.tries.add(ok=False, now=now)
         self._fail(error, now=now, weight=weight, cut=False)
 
-    def cut(self, error: str, *, now: float, weight: int) -> None:
-        """A tunnel failed after it was answered: that answer was no success."""
-        self.failed_by_probe = False
+    def cut(self, error: str, *, now: float, weight: int, lost: float | None = None) -> None:
+        """A tunnel failed after it was answered: that answer was no success. It stood still for `lost` seconds."""
+        self.unheard = False
+        if lost is not None:
+            self.tries.lose(lost + RESUMING)
         self.tries.undo_success(now=now)
+        self.tries.add(ok=False, now=now)
         self._fail(error, now=now, weight=weight, cut=True)
 
-    def _fail(self, error: str, *, now: float, weight: int, cut: bool, share: float = 1.0) -> None:
+    def _fail(self, error: str, *, now: float, weight: int, cut: bool) -> None:
         self.attempts += 1
         self.failures += 1
-        self.tries.add(ok=False, now=now, weight=share)
         self.streak.failed(now=now, weight=weight, cut=cut)
         self.last_error = error
 
     def carried(self, carried: Carried, *, well: bool, now: float) -> None:
         """Bytes came over the route; `well`: its tunnel has not been cut."""
         if carried.loss is not None:
-            self.loss += LOSS_GAIN * (carried.loss - self.loss)
+            before = carried.loss if self.loss is None else self.loss
+            self.loss = before + LOSS_GAIN * (carried.loss - before)
         if carried.rate <= 0:
             return
         if well:
+            self.misled += self.unread
+            self.unread = False
             self.streak.carried()
         self.rate.add(carried.rate, now=now, noise=1.0 if carried.bytes >= BULK else SMALL_NOISE)
 
     def probed(self, finding: Finding, *, at_fault: bool, now: float) -> None:
-        """A probe told of the route; it weighs less than traffic, and nothing where that has proved it wrong twice."""
+        """A probe told of the route; `at_fault`: it failed, is to be believed, and the route is to blame."""
         self.probed_at = now
         if finding.dial is not None:
             self.dialed(finding.dial, now=now, noise=PROBE_NOISE)
         if finding.ok:
-            self.misled = 0
-            self.failed_by_probe = False
-            self._answered(finding.first_byte, now=now, noise=PROBE_NOISE, weight=PROBE_WEIGHT)
-        elif at_fault and self.misled < MISLEADING:
-            self.failed_by_probe = True
-            self._fail(f"probe: {finding.detail}", now=now, weight=1, cut=False, share=PROBE_WEIGHT)
+            self.misled, self.unheard = 0, False
+            self.streak.answered()
+            if finding.role is not Role.BLOB or finding.carried is not None:  # that a blob host answers brings no layer
+                self.probes.add(ok=True, now=now, weight=PROBE_WEIGHT)
+            if finding.first_byte is not None:
+                self.answer.add(finding.first_byte, now=now, noise=PROBE_NOISE)
+        elif at_fault:
+            self._probe_failed(finding, now=now)
         if finding.carried is not None:
+            self.unread = False
             self.carried(finding.carried, well=finding.ok, now=now)
+
+    def _probe_failed(self, finding: Finding, *, now: float) -> None:
+        """A probe heard nothing, or it was answered and read nothing: then layers would stand still, and are to rest.
+
+        Probes that hear nothing do not prolong the rest: traffic may pass where probes do not, and it has its trial.
+        """
+        self.probes.add(ok=False, now=now, weight=PROBE_WEIGHT)
+        error = f"probe: {finding.detail}"
+        if finding.first_byte is not None:
+            self.unread = True
+            self._fail(error, now=now, weight=OPEN_AFTER, cut=True)
+        elif self.circuit(now=now) is Circuit.CLOSED:
+            self.unheard = True
+            self._fail(error, now=now, weight=1, cut=False)
+
+    @property
+    def disproves_probes(self) -> bool:
+        """Traffic went well where probes failed, more than once."""
+        return self.misled >= MISLEADING
 
     def circuit(self, *, now: float) -> Circuit:
         """Whether the route is in use."""
@@ -156,8 +202,9 @@ class Health:
             level.shaken(SHAKEN)
         ok, bad = self.tries.counts(now=now)
         self.tries = Tries(ok * KEPT, bad * KEPT, now)
+        self.probes = Tries()
         self.streak.forgiven()
-        self.failed_by_probe, self.misled = False, 0
+        self.unheard, self.unread, self.misled = False, False, 0
 
     def measured_at(self) -> float | None:
         """When anything was last measured; None where nothing was."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from towline.core.choice import Choice
 from towline.core.health import Health, Key
-from towline.types import Role
+from towline.types import Ranking, Role
 
 TYPICAL = {Role.API: 16_384.0, Role.AUTH: 8_192.0, Role.BLOB: 16_777_216.0, Role.UNKNOWN: 1_048_576.0}
 """Bytes that a tunnel is taken to bring until a registry's own are known: some manifests, a token, a middling layer."""
@@ -25,6 +26,10 @@ class Learned:
     health: dict[Key, Health] = field(default_factory=dict)
     sizes: dict[tuple[str, Role], float] = field(default_factory=dict)
     """Bytes that a tunnel brings, in the mean; completion time is linear in them."""
+    choices: dict[tuple[str, Role], Choice] = field(default_factory=dict)
+    """The route that each role of a registry takes at present."""
+    explored_at: dict[str, float] = field(default_factory=dict)
+    """When a tunnel of a registry last took another one to explore it."""
 
     def of(self, route: str, registry: str, role: Role) -> Health:
         """The health of one route, to be written to."""
@@ -42,13 +47,40 @@ class Learned:
         """Bytes that a tunnel brings."""
         return self.sizes.get((registry, role), TYPICAL[role])
 
+    def took(self, ranking: Ranking, *, now: float) -> None:
+        """A tunnel is about to take the first route of a ranking, by choice or to explore it."""
+        if ranking.choice is None:
+            return
+        kind = ranking.classification
+        before = self.choices.get((kind.registry, kind.role)) or Choice(ranking.choice, now)
+        self.choices[kind.registry, kind.role] = before.moved(ranking.choice, now=now)
+        if ranking.candidates[0].route != ranking.choice:
+            self.explored_at[kind.registry] = now
+
+    def family(self, registry: str, role: Role) -> list[str]:
+        """The routes that the registry's other roles take at present."""
+        return [one.route for (name, other), one in self.choices.items() if name == registry and other is not role]
+
+    def disproves_probes(self, route: str, registry: str) -> bool:
+        """Whether traffic went well over a route to any host of a registry where probes failed, more than once."""
+        return any(one.disproves_probes for key, one in self.health.items() if key[:2] == (route, registry))
+
     def forget(self, routes: Collection[str]) -> None:
         """Under these names another way out is meant, or none."""
         for key in list(self.health):
             if key[0] in routes:
                 del self.health[key]
+        for name, choice in list(self.choices.items()):
+            if choice.route in routes:
+                del self.choices[name]
+
+    def recall(self, known: Learned) -> None:
+        """This is a network that is known (memory.py): what was learned there takes the place of what is in doubt."""
+        self.health.update(known.health)
+        self.sizes.update(known.sizes)
 
     def on_another_network(self, *, now: float) -> None:
         """The network has changed: what was measured is a guess now."""
         for health in self.health.values():
             health.on_another_network(now=now)
+        self.choices.clear()

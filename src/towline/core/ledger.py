@@ -146,7 +146,8 @@ class Ledger:
                     self._health(attempt.route, tunnel).dialed(outcome.seconds, now=now)
                 continue
             if attempt in blamed:
-                self._health(attempt.route, tunnel).failed(outcome.detail, now=now, weight=weight)
+                health = self._health(attempt.route, tunnel)
+                health.failed(outcome.detail, now=now, weight=weight, lost=outcome.seconds)
             if attempt in blamed or outcome.kind is not OutcomeKind.CANCELLED:
                 counts.failures += 1
                 counts.last_error, counts.last_error_at = outcome.detail, now
@@ -167,11 +168,12 @@ class Ledger:
         """The tunnel's route failed under it: its client resumes elsewhere, which is one failover by release."""
         self.failovers["release"] += 1
         tunnel.was_cut = True
-        self.broke(tunnel.route or "", tunnel, error, now=now)
+        still = now - tunnel.flow.last_activity if tunnel.flow else 0.0
+        self.broke(tunnel.route or "", tunnel, error, lost=still, now=now)
 
-    def broke(self, route: str, tunnel: Tunnel, error: str, *, now: float) -> None:
-        """A route failed in the middle of a tunnel."""
-        self._health(route, tunnel).cut(error, now=now, weight=FLIGHT_WEIGHT)
+    def broke(self, route: str, tunnel: Tunnel, error: str, *, lost: float, now: float) -> None:
+        """A route failed in the middle of a tunnel, which then stood still for `lost` seconds."""
+        self._health(route, tunnel).cut(error, now=now, weight=FLIGHT_WEIGHT, lost=lost)
         self._count_failure(route, error, now)
 
     def unreachable(self, route: str, tunnel: Tunnel, error: str, *, now: float) -> None:
@@ -206,7 +208,8 @@ class Ledger:
             blamed = () if down else probes_at_fault(findings)
         for finding in findings:
             health = self.learned.of(finding.route, finding.registry, finding.role)
-            health.probed(finding, at_fault=finding in blamed, now=now)
+            at_fault = finding in blamed and not self.learned.disproves_probes(finding.route, finding.registry)
+            health.probed(finding, at_fault=at_fault, now=now)
 
     def network_changed(self, *, now: float) -> None:
         """This machine is on another network: what was learned on the last one is in doubt."""

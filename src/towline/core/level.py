@@ -26,6 +26,10 @@ MAX_SPREAD = 1.0  # within a factor of e: beyond, there would be no jumps left
 SPREAD_GAIN = 1 / 16  # weight of a new sample in the learned spread: small, for the spread decides what is a jump
 WALK = 0.09 / 600  # variance of the log that a second adds: a third, up or down, in ten minutes
 FAR = 3.0  # deviations beyond which a sample is a jump or an outlier: one in 370 is there by chance
+USUAL = 4.0  # deviations that nearly every sample stays below: as many as RFC 6298 2.3 has for its timeout
+COHERENCE = 10.0  # seconds that a moment lasts: samples of one moment tell of that moment together, and count as one
+MOST_ALIKE = 20.0  # samples that count as one at most: a level that is told a hundred times a second moves all the same
+NEWS = 2.0  # deviations from which on a sample counts in full, whenever the last one was
 DOUBT = 120.0  # seconds for which a clipped sample waits for a second one on its side
 LEAST = 1e-6  # samples are at least this: a loopback dial may take no time on a coarse clock
 
@@ -102,19 +106,22 @@ class Level:
         age = now - self.measured_at
         variance = self.variance + self.walk * age
         scatter = self.spread * noise
+        deviation = math.sqrt(variance + scatter)
         off = log - self.log
-        limit = FAR * math.sqrt(variance + scatter)
-        if abs(off) > limit:
+        alike = min(max(COHERENCE / age, 1.0), MOST_ALIKE) if age > 0 else MOST_ALIKE
+        if abs(off) > FAR * deviation:
             side = math.copysign(1.0, off)
             if self.sudden or (self.doubted == side and age < DOUBT):
-                variance, self.doubted = off * off, 0.0
+                variance, self.doubted, alike = off * off, 0.0, 1.0
             else:
-                off, self.doubted = side * limit, side
+                off, self.doubted = side * FAR * deviation, side
         else:
             self.doubted = 0.0
-            learned = self.spread + SPREAD_GAIN * ((off * off - variance) / noise - self.spread)
+            if abs(off) > NEWS * deviation:
+                alike = 1.0
+            learned = self.spread + SPREAD_GAIN / alike * ((off * off - variance) / noise - self.spread)
             self.spread = min(max(learned, MIN_SPREAD), MAX_SPREAD)
-        gain = variance / (variance + scatter)
+        gain = variance / (variance + scatter * alike)
         self.log += gain * off
         self.variance = (1 - gain) * variance
         self.measured_at = now
@@ -131,10 +138,10 @@ class Level:
         return None if self.measured_at is None else math.exp(self.log)
 
     def usual(self) -> float | None:
-        """What nearly every sample stays below: the level and FAR deviations; None without evidence."""
+        """What nearly every sample stays below; None without evidence."""
         if self.measured_at is None:
             return None
-        return math.exp(self.log + FAR * math.sqrt(self.variance + self.spread))
+        return math.exp(self.log + USUAL * math.sqrt(self.variance + self.spread))
 
     def shaken(self, variance: float) -> None:
         """Be less sure by so much: the world may be another now."""

@@ -12,13 +12,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from towline.core.borrow import known
+from towline.core.choice import Random, explored, settled
 from towline.core.circuit import Circuit
 from towline.core.classify import RegistrySpec
 from towline.core.estimate import DIRECT, estimate
 from towline.core.health import Health
 from towline.core.learned import Learned
 from towline.core.policy import FailoverPolicy, TargetPolicy
-from towline.types import UNLISTED, Candidate, Classification, Ranking, RouteSpec, Target
+from towline.types import UNLISTED, Candidate, Classification, Ranking, Role, RouteSpec, Target
 
 MIN_ATTEMPT_DELAY = 0.1  # seconds; RFC 8305 section 8 recommends this least pause
 MAX_ATTEMPT_DELAY = 2.0  # seconds; RFC 8305 section 8 recommends this longest pause
@@ -36,8 +37,9 @@ def rank(
     policy: TargetPolicy,
     failover: FailoverPolicy,
     now: float,
+    rng: Random | None = None,
 ) -> Ranking:
-    """Order `routes` for `target` by what was learned of them."""
+    """Order `routes` for `target` by what was learned of them; with `rng`, a small share of rankings explores."""
     reasons = {spec.name: _why_not(spec, classification, registry, policy) for spec in routes}
     fit = [spec for spec in routes if reasons[spec.name] is None]
     name, role = classification.registry, classification.role
@@ -59,15 +61,22 @@ def rank(
             )
         )
     ranked.sort(key=_place)  # stable: equal routes keep the configured order
+    chosen = settled(ranked, learned.choices.get((name, role)), learned.family(name, role), now=now)
+    candidates = (
+        chosen
+        if rng is None or role is not Role.BLOB
+        else explored(chosen, learned.explored_at.get(name), rng, now=now)
+    )
     excluded = tuple((route, reason) for route, reason in reasons.items() if reason is not None)
-    return Ranking(target, classification, tuple(ranked), excluded)
+    return Ranking(target, classification, candidates, excluded, chosen[0].route if chosen else None)
 
 
 def without(ranking: Ranking, routes: Collection[str], why: str) -> Ranking:
     """The ranking with `routes` left out for this reason."""
     kept = tuple(candidate for candidate in ranking.candidates if candidate.route not in routes)
     left_out = tuple((candidate.route, why) for candidate in ranking.candidates if candidate.route in routes)
-    return replace(ranking, candidates=kept, excluded=(*ranking.excluded, *left_out))
+    choice = ranking.choice if ranking.choice not in routes else next((one.route for one in kept), None)
+    return replace(ranking, candidates=kept, excluded=(*ranking.excluded, *left_out), choice=choice)
 
 
 def _place(candidate: Candidate) -> tuple[bool, float]:

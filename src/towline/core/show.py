@@ -81,7 +81,7 @@ def _role_view(
 
 
 def _success(healths: list[Health], now: float) -> float | None:
-    counts = [health.tries.counts(now=now) for health in healths]
+    counts = [tries.counts(now=now) for health in healths for tries in (health.tries, health.probes)]
     ok, bad = sum(ok for ok, _ in counts), sum(bad for _, bad in counts)
     return ok / (ok + bad) if ok + bad else None
 

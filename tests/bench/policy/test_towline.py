@@ -67,13 +67,13 @@ def test_all_routes_down_is_a_failure() -> None:
 
 
 def test_a_layer_on_a_dead_route_is_released_and_goes_on() -> None:
-    """Silent for 2 s, found dead by a probe of 1 s, released; dockerd is back 5 s later for what is left."""
+    """Silent for 2 s, found dead by a probe of 1.8 s, released; dockerd is back 5 s later for what is left."""
     dies = [State(0.0, "first", 0.05, 0.1, RATE), State(10.0, "first", None, None, 0.0)]
     (transfer,) = transfers(*dies, GOOD, layer(5.0, 20))
     had = 10.0 - 5.15
     assert transfer.ok
     assert transfer.ways == ("first", "good")
-    assert transfer.seconds == pytest.approx(5.0 + 2.0 + 1.0 + 5.0 + 0.3 + (20 - had), abs=1.0)
+    assert transfer.seconds == pytest.approx(5.0 + 2.0 + 1.8 + 5.0 + 0.3 + (20 - had), abs=1.0)
 
 
 def test_a_layer_that_stands_still_is_released() -> None:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from random import Random
 
 from tests.bench.policy import client
 from tests.bench.policy.clock import Clock, Process
@@ -113,7 +114,7 @@ class Towline:
         self._pacing = Pacing()
         self._watched: dict[int, Watched] = {}
         self._judging: set[tuple[str, Target]] = set()
-        self._stuck: dict[Target, str] = {}
+        self._stuck: dict[Target, tuple[str, float]] = {}
         self._prober = Prober(world, self.ledger, self.rank)
 
     def network_changed(self, network: str) -> None:
@@ -121,8 +122,14 @@ class Towline:
         self.ledger.network_changed(now=self.world.clock.now)
         self._prober.changed()
 
-    def rank(self, target: Target, classification: Classification) -> Ranking:
-        """The routes for a target, best first."""
+    def take(self, target: Target, classification: Classification) -> Ranking:
+        """The routes for a tunnel, the one to take first (deciding.py)."""
+        ranking = self.rank(target, classification, self.world.rng)
+        self.ledger.learned.took(ranking, now=self.world.clock.now)
+        return ranking
+
+    def rank(self, target: Target, classification: Classification, rng: Random | None = None) -> Ranking:
+        """The routes for a target, best first; with `rng`, some explore."""
         return rank(
             target,
             classification,
@@ -132,6 +139,7 @@ class Towline:
             policy=TargetPolicy(),
             failover=self.failover,
             now=self.world.clock.now,
+            rng=rng,
         )
 
     def serve(self, request: Request, left: int, *, deadline: float) -> Process[int]:
@@ -168,7 +176,7 @@ class Towline:
         rounds = 0
         while True:
             rounds += 1
-            ranking = self.rank(target, tunnel.classification)
+            ranking = self.take(target, tunnel.classification)
 
             def dialed(route: str, start: float) -> float:
                 return self.world.to(route, request).connected(start)
@@ -295,7 +303,7 @@ class Towline:
         if not may_release(who, watched.past, release, moved=moved, now=now).allowed:
             return False
         if release.cause is Cause.STUCK:
-            self._stuck[tunnel.target] = watched.route
+            self._stuck[tunnel.target] = watched.route, release.silence
         else:
             self.ledger.cut(tunnel, release.reason, now=now)
         self._releases.ended_early(CLIENT, tunnel.target.host, watched.past, moved=moved, now=now)
@@ -303,8 +311,10 @@ class Towline:
 
     def _blame_if_back(self, tunnel: Tunnel, past: Past) -> None:
         """A client that is back had not finished: the route that it was stuck on is at fault."""
-        if past.returned and (route := self._stuck.pop(tunnel.target, None)) is not None:
-            self.ledger.broke(route, tunnel, "stood still in the middle of an answer", now=self.world.clock.now)
+        if past.returned and (stuck := self._stuck.pop(tunnel.target, None)) is not None:
+            route, lost = stuck
+            why = "stood still in the middle of an answer"
+            self.ledger.broke(route, tunnel, why, lost=lost, now=self.world.clock.now)
 
     def _stand_still_together(self, watched: Watched) -> bool:
         """Whether several tunnels to a host over a route stand still, and none of them moves."""
