@@ -86,7 +86,7 @@ def test_forget() -> None:
 
 
 def test_probes_that_traffic_disproved() -> None:
-    """Where traffic of one role disproved probes over a route, they are disproved for the registry, and for no other."""
+    """Where traffic of one role disproved probes over a route, they are disproved for that registry alone."""
     learned = Learned()
     learned.of("vpn", "hub", Role.BLOB).misled = MISLEADING
     assert learned.disproves_probes("vpn", "hub")
