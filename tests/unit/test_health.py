@@ -224,7 +224,9 @@ def test_probes_do_not_prolong_a_rest() -> None:
     before = health.streak.last_failure
     health.probed(found(ok=False), at_fault=True, now=4.0)
     assert (health.streak.last_failure, health.streak.weight) == (before, OPEN_AFTER)
-    assert health.probes.failures == pytest.approx((OPEN_AFTER + 1) * PROBE_WEIGHT, rel=0.02)
+    assert health.probes.failures == pytest.approx(OPEN_AFTER * PROBE_WEIGHT, rel=0.02), "an outage counts once"
+    health.probed(found(ok=False), at_fault=True, now=600.0)
+    assert health.streak.faded(now=600.0) == OPEN_AFTER, "they tell that it goes on"
 
 
 def test_hearing_a_blob_host() -> None:

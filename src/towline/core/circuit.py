@@ -50,6 +50,8 @@ class Streak:
     tripped_at: float = 0.0
     last_failure: float = 0.0
     """When it failed last; without meaning before the first failure."""
+    confirmed_at: float = 0.0
+    """When it was last seen to go on, by what prolongs no rest."""
 
     @property
     def weight(self) -> int:
@@ -67,6 +69,10 @@ class Streak:
             self.silent += weight
         if before < OPEN_AFTER <= self.weight:
             self.trips, self.tripped_at = self._trips(now) + 1, now
+
+    def confirmed(self, *, now: float) -> None:
+        """The route is still down, says somebody who is not to keep it from its trial."""
+        self.confirmed_at = now
 
     def answered(self) -> None:
         """The route answered."""
@@ -102,7 +108,7 @@ class Streak:
 
     def faded(self, *, now: float) -> float:
         """Their weight, less with age: 2.0 for two failures just now, 1.0 for the same two a HALF_LIFE ago."""
-        weight = self.weight * fading(now - self.last_failure, HALF_LIFE)
+        weight = self.weight * fading(now - max(self.last_failure, self.confirmed_at), HALF_LIFE)
         return weight if weight >= NEGLIGIBLE else 0.0
 
     def _trips(self, now: float) -> float:

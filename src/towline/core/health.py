@@ -124,7 +124,8 @@ class Health:
         self.unheard = False
         if lost is not None:
             self.tries.lose(lost)
-        self.tries.add(ok=False, now=now)
+        if self.circuit(now=now) is Circuit.CLOSED:  # else it tells of it already: an outage counts once
+            self.tries.add(ok=False, now=now)
         self._fail(error, now=now, weight=weight, cut=False)
 
     def cut(self, error: str, *, now: float, weight: int, lost: float | None = None) -> None:
@@ -178,14 +179,17 @@ class Health:
 
         Probes that hear nothing do not prolong the rest: traffic may pass where probes do not, and it has its trial.
         """
-        self.probes.add(ok=False, now=now, weight=PROBE_WEIGHT)
         error = f"probe: {finding.detail}"
         if finding.first_byte is not None:
             self.unread = True
+            self.probes.add(ok=False, now=now, weight=PROBE_WEIGHT)
             self._fail(error, now=now, weight=OPEN_AFTER, cut=True)
         elif self.circuit(now=now) is Circuit.CLOSED:
             self.unheard = True
+            self.probes.add(ok=False, now=now, weight=PROBE_WEIGHT)
             self._fail(error, now=now, weight=1, cut=False)
+        else:
+            self.streak.confirmed(now=now)
 
     @property
     def disproves_probes(self) -> bool:
