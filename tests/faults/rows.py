@@ -22,10 +22,8 @@ from tests.faults.stage import FAULTY_PROXY
 MB = 1_000_000
 CUT = 6 * MB  # bytes of a tunnel: about a third of a layer
 
-SECOND: dict[str, Any] = {
-    "source": SOURCE,
-    "cost": 0.3,
-}  # else the faster one is soon first, and its fault strikes none
+# The second costs a little: else measuring would soon make it the first, and the fault would strike nothing.
+SECOND: dict[str, Any] = {"source": SOURCE, "cost": 0.3}
 BY_PROXY = {"first": {"proxy": FAULTY_PROXY}, "second": SECOND}
 BY_LINK = {"first": {"interface": INTERFACE_LINK}, "second": SECOND}
 BY_SOURCE = {"first": {"source": SOURCE}, "second": {"interface": INTERFACE_LINK, "cost": 0.3}}
