@@ -42,6 +42,14 @@ def test_failures_weigh_and_fade() -> None:
     assert streak.faded(now=100.0 + 8 * HALF_LIFE) == 0.0
 
 
+def test_confirmed_failures_do_not_fade() -> None:
+    """What is seen to go on weighs on, and its rest is over when it would have been."""
+    streak = failing(OPEN_AFTER)
+    streak.confirmed(now=10 * HALF_LIFE)
+    assert streak.faded(now=10 * HALF_LIFE) == OPEN_AFTER
+    assert streak.circuit(now=COOL_DOWN) is Circuit.HALF_OPEN
+
+
 def test_failure_weighs_what_it_is_told_to() -> None:
     """A failure that costs the client more weighs more and is still one."""
     streak = Streak()
