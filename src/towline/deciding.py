@@ -6,14 +6,14 @@
     admit(target, ip) may this resolved address be dialled?      asked by the dialers before each SYN
     explain(host, port)                                          the same decisions, to be read
 
-One instance per configuration; nothing in it changes, but for what was learned and what the operator drains, which it
-reads. A reload makes another one, while requests that are under way keep theirs.
+One instance per configuration; nothing in it changes. What was learned, which routes are there and which the operator
+drains it reads. A reload makes another one, while requests that are under way keep theirs.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -26,6 +26,7 @@ from towline.core.choice import Random
 from towline.core.guard import Guard
 from towline.core.learned import Learned
 from towline.core.policy import TargetPolicy
+from towline.core.presence import Presence, absent_last
 from towline.core.rank import rank, without
 from towline.core.show import evidence_of, registry_views
 from towline.errors import Refused
@@ -42,7 +43,14 @@ class Deciding:
     """The decisions of one configuration."""
 
     def __init__(
-        self, config: Config, learned: Learned, *, drained: Collection[str], clock: Callable[[], float], rng: Random
+        self,
+        config: Config,
+        learned: Learned,
+        presence: Presence,
+        *,
+        drained: Collection[str],
+        clock: Callable[[], float],
+        rng: Random,
     ) -> None:
         """`learned` is the ledger's; `clock` is the one that its times are on; `rng` says when to explore.
 
@@ -50,6 +58,8 @@ class Deciding:
         """
         self._config = config
         self._learned = learned
+        self._presence = presence
+        self._specs = {spec.name: spec for spec in config.routes}
         self._drained = drained
         self._clock = clock
         self._rng = rng
@@ -111,7 +121,11 @@ class Deciding:
             now=self._clock(),
             rng=rng,
         )
-        return without(ranking, self._drained, DRAINED)
+        return absent_last(without(ranking, self._drained, DRAINED), self._absence)
+
+    def _absence(self, route: str) -> str | None:
+        """Why a route is not there now; None where it is, as far as this machine can tell."""
+        return self._presence.absence(self._specs[route], now=self._clock())
 
     def explain(self, host: str, port: int) -> dict[str, object]:
         """What a CONNECT to `host`:`port` would meet now, JSON-ready, in the words of the log. Raises TargetError."""
@@ -119,7 +133,6 @@ class Deciding:
         classification = self._catalogue.classify(target)
         refusal = self._guard_for(target).check_target(target, classification)
         ranking = self._order(target, classification)
-        specs = {spec.name: spec for spec in self._config.routes}
         return {
             "target": str(target),
             "registry": classification.registry,
@@ -130,8 +143,8 @@ class Deciding:
             "candidates": [
                 {
                     "route": candidate.route,
-                    "description": specs[candidate.route].describe(),
-                    "names": specs[candidate.route].names,
+                    "description": self._specs[candidate.route].describe(),
+                    "names": self._specs[candidate.route].names,
                     "expected_seconds": round(candidate.expected_seconds, 3),
                     "reason": candidate.reason,
                     "evidence": evidence_of(candidate),
@@ -152,10 +165,15 @@ def _with_fake_addresses(policy: TargetPolicy) -> TargetPolicy:
     Such a proxy answers every name with an address in its own network, which the guard would rightly refuse: then
     Towline would be worse than direct for its users. Its TUN interface has an address in that network.
     """
-    if not any(ipaddress.ip_address(ip) in FAKE_ADDRESSES for ip in _local_addresses()):
+    if not fakes(map(ipaddress.ip_address, _local_addresses())):
         return policy
     log.info("fake_addresses", network=str(FAKE_ADDRESSES), why="a TUN interface of this machine is in it")
     return replace(policy, private_targets=(*policy.private_targets, str(FAKE_ADDRESSES)))
+
+
+def fakes(addresses: Iterable[IPAddress]) -> bool:
+    """Whether these addresses of a machine show that a TUN-mode proxy runs on it."""
+    return any(ip in FAKE_ADDRESSES for ip in addresses)
 
 
 def _local_addresses() -> frozenset[str]:

@@ -18,18 +18,24 @@ from towline.watched import Watched
 log = structlog.get_logger("towline")
 
 LOOK_EVERY = 0.5  # seconds between two looks: the least delay that a stall's bounds in seconds are worth
+LATE = 2.0  # seconds by which a look is late where this process was stopped; on a busy machine it is late by less
 
 
 class Looks:
     """A collection of tunnels. It belongs to the running loop; `close()` before that ends."""
 
-    def __init__(self, look: Callable[[Watched], None]) -> None:
-        """`look` looks at one tunnel; it may put this one to sleep, and drop any."""
+    def __init__(self, look: Callable[[Watched], None], overslept: Callable[[], None]) -> None:
+        """`look` looks at one tunnel; it may put this one to sleep, and drop any.
+
+        `overslept` is told where looks should have been long ago, before anything is judged by the time since.
+        """
         self._look = look
+        self._overslept = overslept
         self._all: dict[int, Watched] = {}
         self._awake: dict[int, Watched] = {}
         self._alarms: dict[int, asyncio.TimerHandle] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf
 
     def __iter__(self) -> Iterator[Watched]:
         """Those that are under watch now; one that is dropped meanwhile is left out."""
@@ -66,6 +72,13 @@ class Looks:
         if until < math.inf:
             self._alarms[number] = asyncio.get_running_loop().call_at(until, self._alarm, watched)
 
+    def notice_sleep(self) -> None:
+        """Find out whether this process was stopped, for whoever judges by time between two looks."""
+        now = asyncio.get_running_loop().time()
+        if now - self._due > LATE:
+            self._due = now
+            self._overslept()
+
     def close(self) -> None:
         """Look at nothing more."""
         if self._timer is not None:
@@ -83,10 +96,13 @@ class Looks:
 
     def _look_later(self) -> None:
         if self._timer is None and self._awake:
-            self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look_at_all)
+            loop = asyncio.get_running_loop()
+            self._due = loop.time() + LOOK_EVERY
+            self._timer = loop.call_at(self._due, self._look_at_all)
 
     def _look_at_all(self) -> None:
-        self._timer = None
+        self.notice_sleep()
+        self._timer, self._due = None, math.inf
         for number, watched in list(self._awake.items()):
             if number in self._awake:  # no other tunnel's look has released it
                 self._look_safely(watched)

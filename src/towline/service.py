@@ -17,12 +17,14 @@ import structlog
 
 from towline import __version__
 from towline.access import Access
-from towline.config import Config
+from towline.config import Config, with_offers
 from towline.config.changes import AT_START, Changes, compare
 from towline.core.capacity import MAX_PIPES, pipes_within, within
 from towline.core.head import Request
 from towline.core.ledger import Ledger
+from towline.core.pacing import Pacing
 from towline.core.policy import LimitsPolicy
+from towline.core.presence import Presence
 from towline.deciding import Deciding
 from towline.dialers import Dialers
 from towline.errors import ConfigError, ListenError, Problem, Refused
@@ -31,8 +33,9 @@ from towline.measuring import Present, measuring
 from towline.net.pipes import PipePool
 from towline.net.resolve import SystemResolver
 from towline.probing import Probing
+from towline.roaming import Roaming
 from towline.serving import Client, Serving
-from towline.types import Address, RouteSpec, Target
+from towline.types import Address, Ranking, RouteSpec, Target
 from towline.verifying import Verifying
 from towline.views import ProbedView, ReloadView, RouteView, Snapshot, SteeredView
 from towline.watching import Watching
@@ -60,6 +63,7 @@ class Service:
         self._resolver = SystemResolver()
         self._ledger = Ledger(started_at=self._clock())
         self._rng = Random()  # noqa: S311 - it says which tunnels explore
+        self._presence = Presence()
         self._drained: set[str] = set()
         """Routes that the operator drains: they keep their tunnels and get no new ones. One set, which others read."""
         self._deciding = self._decide(config)
@@ -92,6 +96,7 @@ class Service:
             asked=self._measuring.asked,
         )
         self._leaving = Leaving(self._ledger, self._serving.relays)
+        self._roaming = Roaming(self, self._serving.watching, self._presence)
         self._removed: dict[str, RouteSpec] = {}
         """Routes that a reload took out; shown until their last tunnel has ended."""
         self._listening: tuple[str, ...] = ()
@@ -103,7 +108,9 @@ class Service:
         return Present(self._deciding.rank, self._serving.dialers, self._deciding.image)
 
     def _decide(self, config: Config) -> Deciding:
-        return Deciding(config, self._ledger.learned, drained=self._drained, clock=self._clock, rng=self._rng)
+        return Deciding(
+            config, self._ledger.learned, self._presence, drained=self._drained, clock=self._clock, rng=self._rng
+        )
 
     def _dial_with(self, config: Config, deciding: Deciding) -> Dialers:
         """Raises ConfigError for a CA bundle that cannot be read."""
@@ -153,6 +160,7 @@ class Service:
             tunnels=self._ledger.tunnel_views(now=now),
             totals=self._ledger.totals(),
             probes=self._measuring.view(),
+            network=self._roaming.view(),
         )
 
     def _route_views(self, now: float) -> tuple[RouteView, ...]:
@@ -165,7 +173,8 @@ class Service:
         has_left = spec.name not in self._serving.dialers  # removed or disabled: it drains as long as it has tunnels
         draining = self._draining or spec.name in self._drained
         view = self._ledger.route_view(spec, self._deciding.views(spec), draining=draining, now=now)
-        return replace(view, draining=draining or (has_left and view.tunnels > 0))
+        absent = self._presence.absence(spec, now=now)
+        return replace(view, draining=draining or (has_left and view.tunnels > 0), absent=absent)
 
     def drain_route(self, name: str) -> SteeredView | None:
         """Give a route no new tunnels; its idle ones are released, those at work finish. None where there is none.
@@ -196,12 +205,13 @@ class Service:
         return view
 
     def started(self, listening: Sequence[str]) -> None:
-        """The listeners are open, at these addresses: say what was found, and be ready."""
+        """The listeners are open, at these addresses: say what was found, be ready, and watch the network."""
         self._listening = tuple(listening)
         for spec in self._config.routes:
             state = "disabled" if spec.disabled else spec.describe()
             log.info("route", name=spec.name, way=state, names=spec.names, cost=spec.cost, origin=spec.origin)
         log.info("listening", addresses=listening)
+        self._roaming.start()
 
     async def reload(self, load: Load, listen: Listen) -> Config | None:
         """Go over to the configuration that `load` gives; None where it cannot be used: then nothing was changed.
@@ -210,9 +220,8 @@ class Service:
         waited for. Dialers are made anew: a proxy's CA bundle may be another now, and what DNS servers said is cheap.
         """
         try:
-            config = load()
-            changes = compare(self._config, config)
-            config = replace(config, **{key: getattr(self._config, key) for key in AT_START})
+            loaded = load()
+            config = replace(loaded, **{key: getattr(self._config, key) for key in AT_START})
             deciding = self._decide(config)
             dialers = self._dial_with(config, deciding)
             listening = await listen(config.listen)
@@ -223,11 +232,23 @@ class Service:
             message, _, hint = str(error).partition("\nhint: ")
             self._not_reloaded([Problem(config.path or "default", "listen", message, hint)])
             return None
+        changes = compare(self._config, loaded)
+        self._listening = tuple(listening)
+        self._adopt(config, deciding, dialers, changes)
+        self._ledger.forget(changes.forgotten)
+        self._verifying.forget_routes(changes.forgotten)
+        self._measuring.reloaded(config.health.probe_bytes, changes.forgotten)
+        self._note_reload(changes)
+        self._roaming.reloaded()
+        return config
+
+    def _adopt(self, config: Config, deciding: Deciding, dialers: Dialers, changes: Changes) -> None:
+        """Serve the next request by this configuration."""
         here = {spec.name for spec in config.routes}
         known = self._removed | {spec.name: spec for spec in self._config.routes}
         self._removed = {name: spec for name, spec in known.items() if name not in here}
         self._serving.access.close()
-        self._config, self._deciding, self._dialers, self._listening = config, deciding, dialers, tuple(listening)
+        self._config, self._deciding, self._dialers = config, deciding, dialers
         self._serving = replace(
             self._serving,
             rank=deciding.take,
@@ -237,12 +258,35 @@ class Service:
             limits=self._limits(config),
         )
         self._drained &= here
-        self._ledger.forget(changes.forgotten)
-        self._verifying.forget_routes(changes.forgotten)
-        self._measuring.reloaded(config.health.probe_bytes, changes.forgotten)
         self._leaving.routes(changes.left)
-        self._note_reload(changes)
-        return config
+
+    def rank(self, target: Target) -> Ranking:
+        """The routes for a target (deciding.py). Raises Refused."""
+        return self._deciding.rank(target)
+
+    @property
+    def config(self) -> Config:
+        """The present configuration."""
+        return self._config
+
+    def offer(self, routes: Sequence[RouteSpec], *, anew: bool) -> Changes:
+        """Take what the machine offers now, where the configuration names no routes; `anew`: decide anew in any case.
+
+        What was learned of a route that goes is kept: it is the same when it is back.
+        """
+        config = with_offers(self._config, routes)
+        changes = compare(self._config, config)
+        if anew or config != self._config:
+            deciding = self._decide(config)
+            self._adopt(config, deciding, self._dial_with(config, deciding), changes)
+        return changes
+
+    def doubt(self) -> None:
+        """The network has changed, or the machine slept: what was found of the routes lately may not hold any more."""
+        self._ledger.network_changed(now=self._clock())
+        self._dialers.forget()
+        self._serving = replace(self._serving, pacing=Pacing())
+        self._measuring.changed()
 
     def _not_reloaded(self, problems: Sequence[Problem]) -> None:
         for problem in problems:
@@ -288,6 +332,7 @@ class Service:
 
     def close(self) -> None:
         """Give back what the service holds, when every tunnel has ended."""
+        self._roaming.close()
         self._leaving.close()
         self._verifying.close()
         self._dialers.close()

@@ -76,6 +76,18 @@ class RouteView:
     last_error: str | None
     last_error_seconds_ago: float | None
     registries: tuple[RouteRegistryView, ...] = ()
+    absent: str | None = None
+    """Why it is not there now: its interface is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkView:
+    """What this machine is connected to, as far as it is known."""
+
+    ways_out: tuple[str, ...] = ()
+    """How packets leave where no route says otherwise: `wlan0, gateway 192.0.2.1`; IPv4 before IPv6."""
+    changed_seconds_ago: float | None = None
+    """Since the last change that concerned a route, or the last sleep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,3 +186,4 @@ class Snapshot:
     tunnels: tuple[TunnelView, ...]
     totals: Totals
     probes: ProbesView = ProbesView()
+    network: NetworkView = NetworkView()

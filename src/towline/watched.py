@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from towline.core.ledger import Tunnel
 from towline.core.releases import Past
 from towline.core.stall import HANDSHAKE_END, Watch
+from towline.core.stranded import Stranded
 from towline.core.tls import ended_cleanly
 from towline.net.dialer import Dialer
 from towline.net.ends import End
@@ -34,6 +35,8 @@ class Watched:
     past: Past
     relay: Relay | None = None
     watch: Watch | None = None
+    stranded: Stranded | None = None
+    """Its way out is gone, and how."""
     tls: bool = False
     http2: bool = False
     raced: bool = False

@@ -12,6 +12,7 @@ every relay's counters (looks.py says when), probes (net/alive.py), asks who the
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,10 +24,12 @@ from towline.core.ledger import Ledger, Tunnel
 from towline.core.policy import StallPolicy
 from towline.core.releases import Past, Releases, may_release
 from towline.core.stall import BULK, Cause, Hold, Probe, Release, Verdict, Watch
+from towline.core.stranded import Stranded
 from towline.looks import Looks
 from towline.net.dialer import Dialer
 from towline.net.ends import End
 from towline.net.flight import Flown
+from towline.net.leg import HURRIED
 from towline.net.process import process_of
 from towline.net.relay import Relay
 from towline.probing import Probing
@@ -35,6 +38,7 @@ from towline.watched import Watched
 
 log = structlog.get_logger("towline")
 
+EXCUSED = HURRIED + 1.0  # seconds after a sleep or a change of the network in which no cut is the fault of its route
 MAX_STUCK = 1024  # clients and targets that are remembered with the route that they were stuck on
 AGAIN = (0.3, 0.8)
 """Seconds after the end of a tunnel at which its client's other ones are looked at again: before containers/image is
@@ -57,8 +61,10 @@ class Watching:
     _stuck: dict[tuple[str, Target], tuple[str, float]] = field(default_factory=dict)
     """Client and target -> the route of their last tunnel that was released as stuck, and how long it stood still."""
 
+    _excused_until: float = -math.inf  # what is cut until then is no fault of its route
+
     def __post_init__(self) -> None:
-        self._looks = Looks(self._look)
+        self._looks = Looks(self._look, self.woke)
 
     def opened(self, tunnel: Tunnel, client: str, ends: tuple[Address, Address]) -> Watched:
         """A client asks for a tunnel: remember who, and what its layer may have been through."""
@@ -96,6 +102,7 @@ class Watching:
         relay = watched.relay
         if relay is None:
             return
+        self._looks.notice_sleep()
         if watched.is_cut(end, now=now):
             self._cut(watched, relay, end, now)
         elif relay.bytes_in and not watched.raced:  # a raced flight has told so already
@@ -106,7 +113,11 @@ class Watching:
         """An end that is the route's fault: known before the client can be back."""
         tunnel = watched.tunnel
         error = f"{end} after {relay.bytes_in} bytes"
-        self.ledger.cut(tunnel, error, now=now)
+        if now < self._excused_until:
+            self.ledger.failovers["release"] += 1
+            error += ", after a sleep or a change of the network"
+        else:
+            self.ledger.cut(tunnel, error, now=now)
         self._ended_early(watched, relay, now)
         who = self._identity(watched)
         self._let_go_of_idle(watched, of_all=False)
@@ -115,6 +126,28 @@ class Watching:
         )
         if who.certain and who.kind is ClientKind.CONTAINERS_IMAGE:
             relay.reset()
+
+    def under_way(self) -> list[tuple[Watched, Relay]]:
+        """Every tunnel that relays."""
+        return [(watched, watched.relay) for watched in self._looks if watched.relay is not None]
+
+    def strand(self, watched: Watched, stranded: Stranded | None) -> bool:
+        """A tunnel has lost its way out, or has it back (None). True where it was ended at once."""
+        watched.stranded = stranded
+        self._look(watched)
+        return watched not in self._looks
+
+    def woke(self) -> None:
+        """Nobody looked while the machine slept or this process was stopped: no tunnel was silent in that time."""
+        now = asyncio.get_running_loop().time()
+        for watched in self._looks:
+            if watched.watch is not None:
+                watched.watch.woke(now=now)
+        self.excuse()
+
+    def excuse(self) -> None:
+        """What is cut in the next seconds is no fault of its route: the network has changed, or the machine slept."""
+        self._excused_until = asyncio.get_running_loop().time() + EXCUSED
 
     def forget(self, watched: Watched) -> None:
         """The tunnel is over: learn what it brought last."""
@@ -150,6 +183,12 @@ class Watching:
             last_out=relay.last_out,
             queued_in=relay.queued_in,
         )
+        if watched.stranded is not None:
+            if watched.is_idle(now):
+                self._looks.drop(watched)
+                relay.release()
+                return
+            step = watched.stranded.step(watch, silence=now - relay.last_activity) or step
         match step:
             case Hold() if watch.is_idle:
                 self._looks.sleep(watched, until=watch.next_step_at(now))
@@ -167,20 +206,17 @@ class Watching:
         now = asyncio.get_running_loop().time()
         tunnel = watched.tunnel
         decision = may_release(self._identity(watched), watched.past, release, moved=relay.bytes_in, now=now)
-        facts = {
-            "target": str(tunnel.target),
-            "route": tunnel.route,
-            "cause": release.cause.value,
-            "why": release.reason,
-        }
+        facts = {"target": str(tunnel.target), "route": tunnel.route, "cause": release.cause.value}
         if not decision.allowed:
             if decision.reason != watched.refusal:
-                log.info("held", **facts, client=watched.client, because=decision.reason)
+                log.info("held", **facts, why=release.reason, client=watched.client, because=decision.reason)
             watched.refusal = decision.reason
             return
         if release.cause is Cause.STUCK:
             # Most that seem so have finished and idle: only a client that is back can tell.
             self._remember_stuck(watched, release.silence)
+        elif release.cause is Cause.GONE:
+            self.ledger.failovers["release"] += 1
         else:
             self.ledger.cut(tunnel, f"{release.cause}: {release.reason}", now=now)
         # Not its own route again: all that was opened over it is as good as dead.
@@ -188,7 +224,7 @@ class Watching:
         self._ended_early(watched, relay, now)
         client = f"{watched.client}, {decision.reason}"
         tell = log.info if release.cause is Cause.STUCK else log.warning
-        tell("released", **facts, to=release.replacement, client=client, bytes_in=relay.bytes_in)
+        tell("released", **facts, why=release.reason, to=release.replacement, client=client, bytes_in=relay.bytes_in)
         self._looks.drop(watched)
         if decision.reset:
             relay.reset()

@@ -9,19 +9,18 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import ipaddress
-import os
 import shlex
 import shutil
 import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
 import pytest
 from tests.conformance.conftest import PROXY_KINDS, Lab
+from tests.net.namespace import in_namespace, needs_namespace
 from tests.net.peers import Peer
 
 from towline.errors import DialError
@@ -32,28 +31,12 @@ from towline.types import Blame, OutcomeKind, RouteSpec, Target
 MARK = 0x20
 
 every_kind = pytest.mark.parametrize("kind", ["direct", *PROXY_KINDS])
-needs_namespace = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0 or not hasattr(os, "unshare") or not shutil.which("ip"),
-    reason="makes a network namespace: needs Linux, root, os.unshare and the command ip",
-)
 needs_nft = pytest.mark.skipif(not shutil.which("nft"), reason="tells marks apart by nftables: needs the command nft")
 
 
 def run(command: str) -> None:
     """Run a command in the caller's namespace."""
     subprocess.run(shlex.split(command), check=True, timeout=10, capture_output=True)
-
-
-def in_namespace(body: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Run `body` in a loop and a network of its own, with nothing but loopback up."""
-
-    def thread() -> None:
-        os.unshare(os.CLONE_NEWNET)  # of this thread alone
-        run("ip link set lo up")
-        asyncio.run(body())
-
-    with ThreadPoolExecutor(1) as threads:
-        threads.submit(thread).result(60)
 
 
 async def dial(lab: Lab, kind: str, target: Peer, *, seconds: float = 10) -> Dialed:

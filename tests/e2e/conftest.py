@@ -111,7 +111,7 @@ def start_towline(
     started: list[Towline] = []
     with ExitStack() as owned:
 
-        def start(routes: dict[str, Any], **sections: Any) -> Towline:
+        def start(routes: dict[str, Any] | None, **sections: Any) -> Towline:
             place = next(towline_folders)
             place.mkdir()
             lay_out(place, authority.ca)

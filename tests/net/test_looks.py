@@ -42,11 +42,16 @@ class World:
 
     ledger: Ledger = field(default_factory=lambda: Ledger(started_at=0.0))
     looked_at: list[Watched] = field(default_factory=list)
+    sleeps: int = 0
     at_a_look: Callable[[Watched], None] = lambda _: None
     looks: Looks = field(init=False)
 
     def __post_init__(self) -> None:
-        self.looks = Looks(self.look)
+        self.looks = Looks(self.look, self.overslept)
+
+    def overslept(self) -> None:
+        """Note it."""
+        self.sleeps += 1
 
     def look(self, watched: Watched) -> None:
         """Note it."""
@@ -177,3 +182,21 @@ async def test_close_leaves_no_timer(world: World) -> None:
     world.looks.close()
     await asyncio.sleep(0.03)
     assert world.looked_at == []
+
+
+async def test_looks_that_come_far_too_late(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told once that this process was stopped, before anything is looked at; whoever asks finds out as well."""
+    world.tunnel()
+    await world.looked(1)
+    assert world.sleeps == 0
+    world.looks._due -= 60.0
+    told_first: list[int] = []
+    world.at_a_look = lambda _: told_first.append(world.sleeps)
+    await world.looked(2)
+    assert told_first[:2] == [1, 1]
+    monkeypatch.setattr(module, "LOOK_EVERY", 60.0)
+    await world.looked(1)
+    world.looks._due -= 120.0
+    world.looks.notice_sleep()
+    world.looks.notice_sleep()
+    assert world.sleeps == 2

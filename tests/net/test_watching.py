@@ -17,6 +17,7 @@ from towline.core.evidence import Carried
 from towline.core.ledger import Ledger
 from towline.core.policy import StallPolicy
 from towline.core.stall import BULK
+from towline.core.stranded import Stranded
 from towline.core.tls import CLOSE_NOTIFY_13
 from towline.net.alive import Alive
 from towline.net.dialer import Dialed, Dialer
@@ -408,3 +409,57 @@ async def test_nothing_to_watch_wakes_nobody(world: World) -> None:
     for _ in range(5):
         await asyncio.sleep(0.01)
     assert world.watching._looks._timer is None
+
+
+async def test_stranded_tunnel_is_released_and_nobody_is_blamed(world: World) -> None:
+    """In the middle of a layer it goes at once, to a route that leads out: a failover, and no failure."""
+    relay = FakeRelay()
+    watched = world.open(relay)
+    with capture_logs() as logs:
+        assert world.watching.strand(watched, Stranded("its address is gone", "vpn"))
+    (line,) = [line for line in logs if line["event"] == "released"]
+    assert (line["cause"], line["why"], line["to"]) == ("way out gone", "its address is gone", "vpn")
+    assert relay.released.is_set()
+    assert world.streak("direct") == 0
+    assert world.ledger.totals().failovers["release"] == 1
+    assert world.watching.under_way() == []
+
+
+async def test_stranded_tunnel_that_is_idle_needs_no_refuge(world: World) -> None:
+    """It is closed without a word; one at work is held where nothing leads out."""
+    idle, working = FakeRelay(bytes_in=5000, last_in=1.0), FakeRelay(last_in=1.0)
+    watched = [world.open(relay) for relay in (idle, working)]
+    for one in watched:
+        assert not world.watching.strand(one, None)
+    stranded = Stranded("its address is gone", None)
+    assert [world.watching.strand(one, stranded) for one in watched] == [True, False]
+    assert (idle.released.is_set(), working.released.is_set()) == (True, False)
+    assert [one for one, _ in world.watching.under_way()] == [watched[1]]
+
+
+async def test_nothing_is_judged_by_the_time_of_a_sleep(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that is far too late finds no silence in the time before it, and a cut found then blames nobody."""
+    monkeypatch.setattr(looks, "LOOK_EVERY", 60.0)
+    relay = FakeRelay()
+    watched, cut = world.open(relay), world.open(FakeRelay(), client="192.0.2.2")
+    now = asyncio.get_running_loop().time()
+    relay.last_in = now - 60.0
+    world.watching._looks._due = now - 50.0
+    world.watching.ended(cut, End.UPSTREAM_RESET)
+    assert world.streak("direct") == 0
+    assert world.ledger.totals().failovers["release"] == 1
+    world.watching._looks._look_at_all()
+    assert world.probed == []
+    assert not relay.released.is_set()
+    assert watched in [one for one, _ in world.watching.under_way()]
+
+
+async def test_cuts_are_excused_for_a_moment_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a change of the network a cut is nobody's fault; later it is its route's again."""
+    world.watching.excuse()
+    world.watching.ended(world.open(FakeRelay()), End.UPSTREAM_TIMEOUT)
+    assert world.streak("direct") == 0
+    monkeypatch.setattr(module, "EXCUSED", -1.0)
+    world.watching.excuse()
+    world.watching.ended(world.open(FakeRelay()), End.UPSTREAM_TIMEOUT)
+    assert world.streak("direct") > 0

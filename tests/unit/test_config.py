@@ -43,6 +43,7 @@ def test_no_file_is_the_default_of_every_key() -> None:
         admin_hosts=frozenset(),
         admin_token_file=None,
         routes=(RouteSpec("direct", origin="default"), VPN),
+        offered=True,
         registries=(),
         policy=TargetPolicy(),
         access=AccessPolicy(),

@@ -7,8 +7,9 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
+from towline.core.network import Interface
 from towline.net import discover
-from towline.net.discover import Interface, LeftOut, find
+from towline.net.discover import LeftOut, find
 from towline.types import Address, RouteKind, RouteSpec, Secret
 
 LO = Interface("lo", up=True, addresses=(ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")))

@@ -32,9 +32,10 @@ def allowed(kind: ClientKind, past: Past, release: Release, *, moved: int = MUCH
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("moved", [0, MUCH])
-def test_new_layer_on_a_dead_route(kind: ClientKind, moved: int) -> None:
-    """Whoever the client is, a layer that never failed leaves a dead route, whatever it has moved."""
-    assert allowed(kind, Past(), wish(Cause.DEAD), moved=moved)
+@pytest.mark.parametrize("cause", [Cause.DEAD, Cause.GONE])
+def test_new_layer_on_a_dead_route(kind: ClientKind, moved: int, cause: Cause) -> None:
+    """Whoever the client is, a layer that never failed leaves a dead or lost way out, whatever it has moved."""
+    assert allowed(kind, Past(), wish(cause), moved=moved)
 
 
 @pytest.mark.parametrize("cause", [Cause.STUCK, Cause.TRICKLE])

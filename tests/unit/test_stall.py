@@ -542,3 +542,40 @@ def test_idle_tunnel_may_sleep_until_something_is_due() -> None:
     assert tunnel.watch.next_step_at(tunnel.now) == pytest.approx(old_news, abs=0.02)
     tunnel.now = began + 2 * LOST_AFTER
     assert tunnel.watch.next_step_at(tunnel.now) == math.inf
+
+
+def test_time_without_looks_is_no_silence() -> None:
+    """After a sleep of an hour a layer is suspected as if it had just fallen silent, by a probe of its own."""
+    tunnel = suspected()
+    tunnel.judge(here=True, elsewhere="direct")
+    tunnel.now += 3600.0
+    tunnel.watch.woke(now=tunnel.now)
+    assert isinstance(tunnel.look(), Hold)
+    steps = tunnel.rests(POLICY.suspect_after)
+    assert [type(step) for step in steps] == [Probe]
+    assert isinstance(tunnel.judge(here=True, elsewhere="direct"), Hold)
+
+
+def test_a_sleep_makes_no_trickle() -> None:
+    """What came before it and what comes after are not divided by its length."""
+    tunnel = answered(LAYER)
+    for _ in tunnel.looks(POLICY.trickle_window + 5):
+        tunnel.upstream_sends(200_000)
+    tunnel.now += 600.0
+    tunnel.watch.woke(now=tunnel.now)
+    for step in tunnel.looks(POLICY.trickle_window):
+        assert isinstance(step, Hold)
+        tunnel.upstream_sends(200_000)
+
+
+def test_what_its_client_bears_over_a_dead_route() -> None:
+    """A release at once, but for a request that waits: a first one for long, a repeated one for a moment."""
+    assert answered(LAYER).watch.bears_release_after == 0.0
+    first = waiting()
+    first.look()
+    assert first.watch.bears_release_after == POLICY.dead_api_after
+    later = answered(MANIFEST, Role.API)
+    list(later.looks(5))
+    later.client_sends()
+    later.look()
+    assert later.watch.bears_release_after == POLICY.suspect_after

@@ -14,7 +14,16 @@ from towline.cli.ask import ask, reading
 from towline.cli.configuration import admin_side, asking_options
 from towline.cli.status_text import status_text
 from towline.types import Address
-from towline.views import ProbesView, ReloadView, RouteRegistryView, RouteView, Snapshot, Totals, TunnelView
+from towline.views import (
+    NetworkView,
+    ProbesView,
+    ReloadView,
+    RouteRegistryView,
+    RouteView,
+    Snapshot,
+    Totals,
+    TunnelView,
+)
 
 
 @click.command()
@@ -46,6 +55,7 @@ def parse_snapshot(answer: Mapping[str, Any]) -> Snapshot:
         tunnels=tuple(_made(TunnelView, tunnel) for tunnel in answer["tunnels"]),
         totals=_made(Totals, answer["totals"]),
         probes=_made(ProbesView, answer["probes"]),
+        network=_made(NetworkView, answer["network"], ways_out=tuple(answer["network"]["ways_out"])),
     )
 
 
@@ -54,7 +64,7 @@ def parse_reload(answer: Mapping[str, Any]) -> ReloadView:
     return _made(ReloadView, {key: tuple(value) if isinstance(value, list) else value for key, value in answer.items()})
 
 
-def _made[View: (ProbesView, ReloadView, RouteRegistryView, RouteView, Snapshot, Totals, TunnelView)](
+def _made[View: (NetworkView, ProbesView, ReloadView, RouteRegistryView, RouteView, Snapshot, Totals, TunnelView)](
     view: type[View], found: Mapping[str, Any], **parsed: object
 ) -> View:
     return view(**{field.name: found[field.name] for field in fields(view)} | parsed)

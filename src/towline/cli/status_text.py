@@ -46,13 +46,19 @@ def _health(snapshot: Snapshot) -> Iterator[str]:
     )
     yield click.style(text, fg="green" if state == "ready" and usable else "yellow", bold=True)
     yield fit(f"listening on {', '.join(snapshot.listen)}")
+    if snapshot.network.ways_out:
+        yield fit(f"leaving by {'; '.join(snapshot.network.ways_out)}{_changed(snapshot.network.changed_seconds_ago)}")
     if snapshot.reload.ok is False:
         first = snapshot.reload.problems[0].partition("\n")[0]
         yield click.style(fit(f"reload{_ago(snapshot.reload.seconds_ago)} changed nothing: {first}"), fg="red")
 
 
 def _is_usable(route: RouteView) -> bool:
-    return route.circuit != "open" and not route.draining
+    return route.circuit != "open" and not route.draining and route.absent is None
+
+
+def _changed(seconds: float | None) -> str:
+    return "" if seconds is None else f", changed{_ago(seconds)}"
 
 
 def _routes(routes: tuple[RouteView, ...]) -> Iterator[str]:
@@ -74,6 +80,8 @@ def _routes(routes: tuple[RouteView, ...]) -> Iterator[str]:
         yield line if _is_usable(route) else click.style(line, fg="red")
         if route.description != route.name or route.names != "system":  # as those of `direct` are
             yield fit(f"  {route.description}, names: {route.names}")
+        if route.absent is not None:
+            yield fit(f"  {route.absent}")
         for known in route.registries:
             yield fit(f"  {known.registry}: {duration(known.expected_seconds)} expected, {known.reason}")
         if route.last_error is not None:

@@ -21,7 +21,7 @@ from towline.catalogue import load_catalogue
 from towline.config.access import access_policy
 from towline.config.checks import DIRECT, check, leads_home
 from towline.config.document import MAX_BYTES, Document, read, too_long
-from towline.config.keys import DEFAULT_ADMIN, DEFAULT_LISTEN, FileKeys, LogPolicy, RouteKeys
+from towline.config.keys import DEFAULT_ADMIN, DEFAULT_LISTEN, LogPolicy, RouteKeys
 from towline.config.routes import route_spec
 from towline.config.validate import validate
 from towline.core.classify import RegistrySpec
@@ -29,7 +29,7 @@ from towline.core.policy import AccessPolicy, FailoverPolicy, HealthPolicy, Limi
 from towline.errors import ConfigError, Problem
 from towline.types import Address, RouteSpec
 
-__all__ = ["DEFAULT_ADMIN", "DEFAULT_LISTEN", "Config", "LogPolicy", "load", "parse"]
+__all__ = ["DEFAULT_ADMIN", "DEFAULT_LISTEN", "Config", "LogPolicy", "load", "parse", "with_offers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ class Config:
     """The operator's token for the admin side; None is one that Towline makes."""
     routes: tuple[RouteSpec, ...]
     """Every route in the file's order, the disabled ones too."""
+    offered: bool
+    """The file names no routes: they are `direct` and what the machine offers."""
     registries: tuple[RegistrySpec, ...]
     """The operator's registries, to be laid over the built-in catalogue (Catalogue.with_overrides)."""
     policy: TargetPolicy
@@ -80,7 +82,7 @@ def parse(text: str, *, place: str, base: Path, environ: Mapping[str, str], disc
     keys, problems = validate(document)
     problems += document.problems
     if keys.routes is None:
-        routes = _offered(discovered, keys)
+        routes = _offered(discovered, keys.listen)
     else:
         routes, faults = _configured(keys.routes, document, base, environ)
         problems += faults
@@ -97,7 +99,8 @@ def parse(text: str, *, place: str, base: Path, environ: Mapping[str, str], disc
         admin=keys.admin,
         admin_hosts=frozenset(keys.admin_hosts),
         admin_token_file=None if keys.admin_token_file is None else base / keys.admin_token_file,
-        routes=_with_direct(routes, keys),
+        routes=_with_direct(routes, keys.policy.unlisted),
+        offered=keys.routes is None,
         registries=tuple(RegistrySpec(name, **dict(entry)) for name, entry in (keys.registries or {}).items()),
         policy=TargetPolicy(**dict(keys.policy)),
         access=access,
@@ -109,9 +112,16 @@ def parse(text: str, *, place: str, base: Path, environ: Mapping[str, str], disc
     )
 
 
-def _offered(discovered: Sequence[RouteSpec], keys: FileKeys) -> tuple[RouteSpec, ...]:
+def with_offers(config: Config, discovered: Sequence[RouteSpec]) -> Config:
+    """The configuration over what the machine offers now, where it names no routes of its own."""
+    if not config.offered:
+        return config
+    return dataclasses.replace(config, routes=_with_direct(_offered(discovered, config.listen), config.policy.unlisted))
+
+
+def _offered(discovered: Sequence[RouteSpec], listen: Sequence[Address]) -> tuple[RouteSpec, ...]:
     """Direct and what the machine offers, less the proxy that is Towline: a laptop's HTTPS_PROXY may point here."""
-    others = (spec for spec in discovered if spec.proxy is None or not leads_home(spec.proxy, keys.listen))
+    others = (spec for spec in discovered if spec.proxy is None or not leads_home(spec.proxy, listen))
     return RouteSpec(DIRECT, origin="default"), *others
 
 
@@ -127,9 +137,9 @@ def _configured(
     return tuple(specs), problems
 
 
-def _with_direct(routes: tuple[RouteSpec, ...], keys: FileKeys) -> tuple[RouteSpec, ...]:
+def _with_direct(routes: tuple[RouteSpec, ...], unlisted: str) -> tuple[RouteSpec, ...]:
     """The routes, and one for unlisted targets where they go direct and no route of that name says how."""
-    if keys.policy.unlisted != DIRECT or any(spec.name == DIRECT for spec in routes):
+    if unlisted != DIRECT or any(spec.name == DIRECT for spec in routes):
         return routes
     return *routes, RouteSpec(DIRECT, registries=(), origin="implicit: for unlisted targets only")
 

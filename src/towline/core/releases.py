@@ -53,6 +53,8 @@ LATENESS = 10.0
 each of these CONNECTs is answered within 5 s (policy.py, budget_api)."""
 MAX_ENDS = 16
 """Early ends that are kept for one client and host; containers/image fetches 6 layers at once, others 3."""
+_DEAD = (Cause.DEAD, Cause.GONE)
+"""Causes for which a tunnel brings nothing more, so that it is lost to its client either way."""
 MAX_ENTRIES = 4096
 """Clients, and pairs of client and host, that are kept: as many as there may be tunnels (policy.py, tunnels)."""
 
@@ -96,7 +98,7 @@ def _objection(who: Identity, past: Past, release: Release, moved: int, now: flo
     sure = who.kind if who.certain else ClientKind.UNKNOWN
 
     # 1. HTTP/2: it costs every layer on the tunnel, none is resumed (clients.md A.6). A dead route costs them anyway.
-    if sure is ClientKind.HTTP2 and release.cause is not Cause.DEAD:
+    if sure is ClientKind.HTTP2 and release.cause not in _DEAD:
         return "it would not resume, and its route is alive"
 
     # 2. Never twice before 1.1 MiB or 60 s: the rule of containers/image, kept for all.
@@ -111,7 +113,7 @@ def _objection(who: Identity, past: Past, release: Release, moved: int, now: flo
     # what else goes beyond, waits for 60 s of silence: a route may come back with its tunnels, but in the end a failure
     # that the user sees is better than a pull that hangs.
     failure = past.failures + 1
-    freely = MAX_FAILURES if release.cause is not Cause.DEAD else FATAL_FAILURE - 1
+    freely = FATAL_FAILURE - 1 if release.cause in _DEAD else MAX_FAILURES
     if sure in (ClientKind.DOCKERD, ClientKind.UNKNOWN) and failure > freely and release.silence < SPACING:
         return f"it would be failure {failure} of this layer, and number {FATAL_FAILURE} ends the pull"
 

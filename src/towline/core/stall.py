@@ -62,6 +62,8 @@ class Cause(StrEnum):
     """Why a tunnel is to be released."""
 
     DEAD = "dead route"
+    GONE = "way out gone"
+    """This machine lost the interface or the address that it left by: dead for certain, and no fault of the route."""
     STUCK = "stuck connection"
     TRICKLE = "trickle"
 
@@ -146,12 +148,18 @@ class Watch:
         self._waits = False  # the client sent last: its request waits for an answer
         self._emptied_at = -math.inf  # when nothing was queued any more; inf while something is
         self._since = -math.inf  # when it fell silent
+        self._woke_at = -math.inf  # when it was last looked at again after a time without looks
 
     def judged(self, verdict: Verdict, *, now: float) -> None:
         """Take what probes found: those asked for, or another watch's of the same host and route."""
         self._inquiry.judged(alive=verdict.here, now=now)
         if self._verdict is None or verdict.began >= self._verdict.began:
             self._verdict = verdict
+
+    def woke(self, *, now: float) -> None:
+        """Nobody looked for long, since the machine slept or this process was stopped: that time was no silence."""
+        self._woke_at = now
+        self._pace.restart()
 
     def look(
         self, *, now: float, bytes_in: int, bytes_out: int, last_in: float, last_out: float, queued_in: int
@@ -168,7 +176,7 @@ class Watch:
             self._emptied_at = math.inf
             return Hold(f"{queued_in} bytes wait for the client to read them")
         self._emptied_at = min(self._emptied_at, now)
-        since = max(last_in, last_out, self._emptied_at)
+        since = max(last_in, last_out, self._emptied_at, self._woke_at)
         if since > self._since:
             self._since = since
             self._inquiry.silence_ended()
@@ -205,6 +213,11 @@ class Watch:
         if verdict is not None:
             times.append(verdict.began + VERDICT_LASTS)
         return min((time + MOMENT for time in times if time + MOMENT > now), default=math.inf)
+
+    @property
+    def bears_release_after(self) -> float:
+        """Seconds of silence after which its client bears a release over a dead route, as of the last look."""
+        return self._patience().dead if self._waits else 0.0
 
     @property
     def is_idle(self) -> bool:

@@ -69,7 +69,7 @@ class Direction:
     @property
     def queued(self) -> int:
         """Bytes that the sink's peer has yet to acknowledge, held here or by the kernel; FIN counts as one."""
-        return 0 if self.discarding else self._carrier.held + _unacknowledged(self._sink)
+        return 0 if self.discarding else self._carrier.held + unacknowledged(self._sink)
 
     @property
     def tail(self) -> bytes:
@@ -150,7 +150,7 @@ class Direction:
                 socket.socket.shutdown(self._sink, socket.SHUT_WR)
 
 
-def _unacknowledged(sock: socket.socket) -> int:
+def unacknowledged(sock: socket.socket) -> int:
     """Bytes that the kernel keeps until the peer has acknowledged them (tcp(7), SIOCOUTQ); 0 where it does not say."""
     try:
         (queued,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))

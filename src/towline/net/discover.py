@@ -8,21 +8,22 @@ Discovery serves where the configuration has no `routes`; whatever it finds is a
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-import psutil
 import structlog
 
-from towline.types import Address, IPAddress, RouteKind, RouteSpec, Secret, Target
+from towline.core.network import Interface
+from towline.net import machine
+from towline.types import Address, RouteKind, RouteSpec, Secret, Target
 
 log = structlog.get_logger("towline.net.discover")
+
+CAN_BIND = hasattr(socket, "SO_BINDTODEVICE")  # macOS has none
 
 VPN_INTERFACES: tuple[tuple[str, str], ...] = (
     ("wg*", "WireGuard"),  # wg-quick(8): the file's name, by custom wg0, wg-office
@@ -57,15 +58,6 @@ _KINDS = {
 """Kind and default port by scheme. The ports are those of Go's net/http; curl takes 1080 for all of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
-    """A network interface as the operating system reports it."""
-
-    name: str
-    up: bool
-    addresses: tuple[IPAddress, ...]
-
-
 class LeftOut(NamedTuple):
     """What would have been a route, and why it is none: `("HTTPS_PROXY", "this is Towline itself")`."""
 
@@ -82,11 +74,11 @@ def routes(environ: Mapping[str, str], *, own: Sequence[Address] = ()) -> tuple[
     `own` are the addresses that Towline listens on: a proxy variable that names one of them leads back to it.
     """
     try:
-        interfaces = _interfaces()
+        interfaces = machine.interfaces()
     except OSError as error:  # a sandbox without AF_NETLINK
         log.warning("left_out", what="interfaces", why=f"they cannot be listed: {error.strerror}")
         interfaces = ()
-    found, left_out = find(interfaces, environ, own=own, can_bind=hasattr(socket, "SO_BINDTODEVICE"))
+    found, left_out = find(interfaces, environ, own=own, can_bind=CAN_BIND)
     for what, why in left_out:
         log.info("left_out", what=what, why=why)
     return found
@@ -168,21 +160,4 @@ def _proxy_route(variable: str, value: str) -> RouteSpec:
         username=username or None,
         password=Secret(password) if username and password else None,
         origin=f"{variable} in the environment",
-    )
-
-
-def _interfaces() -> tuple[Interface, ...]:
-    """Every interface of this machine, its addresses without their zone. Raises OSError."""
-    stats = psutil.net_if_stats()
-    return tuple(
-        Interface(
-            name,
-            up=name in stats and stats[name].isup,
-            addresses=tuple(
-                ipaddress.ip_address(address.address.partition("%")[0])
-                for address in addresses
-                if address.family in {socket.AF_INET, socket.AF_INET6}
-            ),
-        )
-        for name, addresses in psutil.net_if_addrs().items()
     )

@@ -31,6 +31,7 @@ from towline.core.evidence import Carried
 from towline.net.carriers import Carrier, CopyCarrier, TlsCarrier
 from towline.net.direction import Direction, Interest
 from towline.net.ends import End, Ending, first_end
+from towline.net.leg import Leg
 from towline.net.pipes import PipePool
 from towline.net.splice import SpliceCarrier
 
@@ -80,6 +81,7 @@ class Relay:
         self._on_end = on_end
         self._client = client
         self._upstream = upstream
+        self.leg = Leg(upstream)
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()

@@ -44,7 +44,7 @@ class Towline:
         self,
         near: Namespace,
         folder: Path,
-        routes: dict[str, Any],
+        routes: dict[str, Any] | None,
         *,
         ca: Path | None = None,
         listener: socket.socket | None = None,
@@ -52,6 +52,8 @@ class Towline:
         **sections: Any,
     ) -> None:
         """Write the configuration and start it; `sections` are further top-level keys, merged into the rig's.
+
+        `routes` None: what the machine offers.
 
         With `ca` the machine trusts that authority, as it would trust the registries'. A `listener` at PROXY_ADDRESS is
         passed on as systemd does. `machine` is what it is run by, for a machine that differs (names.py).
@@ -122,7 +124,7 @@ class Towline:
         self.stop()
 
 
-def _settings(routes: dict[str, Any], sections: dict[str, Any]) -> dict[str, Any]:
+def _settings(routes: dict[str, Any] | None, sections: dict[str, Any]) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "listen": ["{}:{}".format(*PROXY_ADDRESS)],
         "admin": "{}:{}".format(*ADMIN_ADDRESS),

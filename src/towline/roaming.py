@@ -1,0 +1,192 @@
+"""What a change of this machine's network, or a sleep, does to the routes and to the tunnels that are open.
+
+    an interface came or went     where the configuration names no routes, routes come and go with it
+    a route may lead elsewhere    what was found of it lately is in doubt
+    a tunnel's interface or       it is stranded, and released as its client can bear it (core/stranded.py): FIN, for
+    address is gone               it to resume. An idle one goes at once, which costs nothing
+    packets leave another way,    tunnels are tested: the kernel asks each peer whether it is still there (net/leg.py).
+    or the machine slept          What the network or a NAT has forgotten ends in seconds, the rest goes on
+
+No route is blamed for any of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from towline.config import Config
+from towline.config.changes import Changes
+from towline.core.presence import Presence
+from towline.core.stranded import Stranded
+from towline.deciding import fakes
+from towline.errors import Refused
+from towline.net import discover
+from towline.net.leg import HURRIED
+from towline.net.relay import Relay
+from towline.net.watch import Change, NetworkWatch
+from towline.types import IPAddress, Ranking, RouteSpec, Target
+from towline.views import NetworkView
+from towline.watching import Watching
+
+log = structlog.get_logger("towline")
+
+TEST_LASTS = HURRIED + 1.0  # seconds after which a tested connection has ended or answered
+
+
+class Composed(Protocol):
+    """What the service has composed, as far as the network concerns it."""
+
+    @property
+    def config(self) -> Config:
+        """The present configuration."""
+        ...
+
+    def rank(self, target: Target) -> Ranking:
+        """The routes for a target. Raises Refused."""
+        ...
+
+    def offer(self, routes: Sequence[RouteSpec], *, anew: bool) -> Changes:
+        """Take what the machine offers, where the configuration names no routes; `anew`: decide anew in any case."""
+        ...
+
+    def doubt(self) -> None:
+        """What was found of the routes lately may not hold any more."""
+        ...
+
+
+class Roaming:
+    """Watches the network for one Service, and acts. `close()` before the loop ends."""
+
+    def __init__(self, composed: Composed, watching: Watching, presence: Presence) -> None:
+        """`presence` is written here and read where routes are ranked."""
+        self._composed = composed
+        self._watching = watching
+        self._presence = presence
+        self._loop = asyncio.get_running_loop()
+        self._network = NetworkWatch(self.changed)
+        self._changed_at: float | None = None
+        self._lost: frozenset[IPAddress] = frozenset()
+        """Addresses of this machine that open tunnels leave from, and that it has no more."""
+        self._tested: set[Relay] = set()
+        self._calming: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Watch from now on."""
+        self._network.start()
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._network.close()
+        if self._calming is not None:
+            self._calming.cancel()
+
+    def view(self) -> NetworkView:
+        """The network as it is now."""
+        network, at = self._presence.network, self._changed_at
+        return NetworkView(
+            ways_out=() if network is None else tuple(way.describe() for way in network.ways_out),
+            changed_seconds_ago=None if at is None else self._loop.time() - at,
+        )
+
+    def reloaded(self) -> None:
+        """Another configuration serves: what the machine offers may have changed since that was read."""
+        self._rediscover()
+
+    def _rediscover(self, *, anew: bool = False) -> dict[str, tuple[str, ...]]:
+        """Offer what the machine has now; gives the routes that came and went."""
+        network = self._presence.network
+        if network is None:
+            return {}
+        found, _ = discover.find(
+            network.interfaces, os.environ, own=self._composed.config.listen, can_bind=discover.CAN_BIND
+        )
+        changes = self._composed.offer(found, anew=anew)
+        return {name: names for name in ("added", "removed", "changed") if (names := getattr(changes, name))}
+
+    def changed(self, change: Change) -> None:
+        """Act upon a change; where it mattered, say so."""
+        now = self._loop.time()
+        self._presence.seen(change.after, change.difference, now=now)
+        offers = self._rediscover(anew=_differ_in_fakes(change))
+        routes = self._composed.config.routes
+        concerned = [spec.name for spec in routes if change.slept or change.difference.concerns(spec)]
+        if concerned:
+            self._changed_at = now
+            self._composed.doubt()
+        released, tested = self._see_to_tunnels(change)
+        if concerned or offers or released:
+            counts = {"released": released, "tested": tested}
+            log.info("network_changed", what=change.words(), concerned=concerned, **offers, **counts)
+
+    def _see_to_tunnels(self, change: Change) -> tuple[int, int]:
+        """Release what is bound to what is gone, and test what may be dead; gives how many of each."""
+        self._note_lost(change)
+        if change.slept:
+            self._watching.woke()
+        if change.difference:
+            self._watching.excuse()
+        in_doubt = bool(change.slept or change.difference.elsewhere)
+        released = tested = 0
+        for watched, relay in self._watching.under_way():
+            reason = self._why_dead(relay)
+            if reason:
+                stranded = Stranded(reason, self._refuge(watched.tunnel.target))
+                released += self._watching.strand(watched, stranded)
+                continue
+            if watched.stranded is not None:
+                self._watching.strand(watched, None)
+            if in_doubt:
+                self._test(relay)
+                tested += 1
+        return released, tested
+
+    def _note_lost(self, change: Change) -> None:
+        if change.after is None:
+            return
+        before = frozenset() if change.before is None else change.before.addresses
+        in_use = {relay.leg.way.address for _, relay in self._watching.under_way() if relay.leg.way is not None}
+        self._lost = ((self._lost | before) - change.after.addresses) & in_use
+
+    def _why_dead(self, relay: Relay) -> str:
+        """Why nothing can come over this tunnel any more; "" where it can."""
+        way, network = relay.leg.way, self._presence.network
+        if way is None or network is None:
+            return ""
+        if way.interface and way.interface not in network.indexes:
+            return "the interface that it left by is gone"
+        return f"its address {way.address} is gone" if way.address in self._lost else ""
+
+    def _refuge(self, target: Target) -> str | None:
+        """The best route for a target that leads out of this machine as it is now."""
+        try:
+            candidates = self._composed.rank(target).candidates
+        except Refused:  # by a configuration that was reloaded since
+            return None
+        specs = {spec.name: spec for spec in self._composed.config.routes}
+        now = self._loop.time()
+        leading = (one.route for one in candidates if self._presence.leads_out(specs[one.route], now=now))
+        return next(leading, None)
+
+    def _test(self, relay: Relay) -> None:
+        relay.leg.hurry()
+        self._tested.add(relay)
+        if self._calming is not None:
+            self._calming.cancel()
+        self._calming = self._loop.call_later(TEST_LASTS, self._calm)
+
+    def _calm(self) -> None:
+        for relay in self._tested:
+            relay.leg.calm()
+        self._tested.clear()
+
+
+def _differ_in_fakes(change: Change) -> bool:
+    """Whether a TUN-mode proxy came or went: the guard lets its fake addresses pass while it runs."""
+    if change.before is None or change.after is None:
+        return False
+    return fakes(change.before.addresses) != fakes(change.after.addresses)
