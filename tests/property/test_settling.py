@@ -26,6 +26,6 @@ def test_no_change_is_lost_and_actions_stand_apart(events: list[int]) -> None:
     assert all(later - earlier >= APART for earlier, later in pairwise(actions))
     for event in events:
         at = event * STEP
-        following = next(action for action in actions if action > at)
-        before = max((action for action in actions if action <= at), default=-APART)
+        following = next(action for action in actions if action >= at)
+        before = max((action for action in actions if action < at), default=-APART)
         assert following <= max(at + GATHER, before + APART)
