@@ -31,7 +31,10 @@ from towline.types import UNLISTED, Attempt, IPAddress, OutcomeKind, Ranking, Ta
 log = structlog.get_logger("towline")
 
 CHECK_TIME = 5.0  # seconds that a check may take: as long as an api host's CONNECT
-AWAITED = 1.0  # seconds that a dial waits for the check of an address that was met a moment ago, once for each
+AWAITED = 0.3
+"""Seconds that a dial waits for the check of an address that was met a moment ago, about as long as the race gives it
+before it tries the next route (policy.py, attempt_delay). Rejected: a second, which every CONNECT paid where the check
+hung, since the other route was dead that was asked for a second opinion."""
 MAX_CHECKS = 8  # under way at once; what is met meanwhile is checked when it is met again
 SYSTEM, REMOTE = "system", "remote"  # by whom a route may have names resolved (RouteSpec.names)
 OTHERS = 2  # routes that are asked whether they lead to the host, where one does not
