@@ -17,6 +17,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from towline.atoms import Address as Address
 from towline.atoms import IPAddress as IPAddress
@@ -63,10 +64,7 @@ class Target:
     @property
     def ip(self) -> IPAddress | None:
         """The address where the host is a literal, else None."""
-        try:
-            return ipaddress.ip_address(self.host)
-        except ValueError:
-            return None
+        return literal(self.host)
 
     @property
     def authority(self) -> str:
@@ -75,6 +73,15 @@ class Target:
 
     def __str__(self) -> str:
         return self.authority
+
+
+@lru_cache(maxsize=1024)
+def literal(host: str) -> IPAddress | None:
+    """The address that a host spells out, None where it is a name."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
 
 
 def _port(text: str | None, default: int | None) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 from towline.types import IPAddress, IPNetwork
@@ -113,6 +114,7 @@ def plain(ip: IPAddress) -> IPAddress:
     return ip
 
 
+@lru_cache(maxsize=1024)
 def special(ip: IPAddress) -> SpecialNetwork | None:
     """The special network that a plain address is in, the smallest where several hold it.
 

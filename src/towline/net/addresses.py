@@ -101,7 +101,8 @@ class _AddressRace:
         self._stop_timer()
         while self._waiting and len(self._attempts) < MAX_ATTEMPTS:
             if self._start(self._waiting.popleft()):
-                self._timer = self._loop.call_later(ATTEMPT_DELAY, self._advance)
+                if self._waiting:
+                    self._timer = self._loop.call_later(ATTEMPT_DELAY, self._advance)
                 return
         if not self._attempts:
             self._ended.set_result(None)

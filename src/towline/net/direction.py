@@ -48,7 +48,9 @@ class Direction:
         """Bytes that the sink took."""
         self.last_at = now
         """When it took the last of them, or when the direction was made, on the clock of `now`."""
-        self.waiting: Interest | None = None
+        # Nothing is taken before the loop says so: a tunnel mostly begins with silence. TLS may hold what no loop sees.
+        is_due = carrier.held or isinstance(source, ssl.SSLSocket)
+        self.waiting = None if is_due else Interest(source.fileno(), selectors.EVENT_READ)
         """What the next turn waits for; None while one is due."""
         self.source_ended = False
         """Nothing more is taken: FIN, an error, or stop()."""

@@ -7,6 +7,7 @@ way has been closed when `race` returns, raises or is cancelled.
 from __future__ import annotations
 
 import asyncio
+from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -65,25 +66,40 @@ async def race(
 
 
 async def unless_left[T](work: Coroutine[Any, Any, T], when_left: Callable[[Callable[[], object]], object]) -> T:
-    """Do what a client waits for, a race mostly; `when_left` takes what to call when it leaves. Raises ClientLeft."""
-    task = asyncio.get_running_loop().create_task(work, name="race")
-    when_left(task.cancel)
-    try:
-        await asyncio.wait([task])
-    except asyncio.CancelledError:
-        task.cancel()
-        task.add_done_callback(_close_won)  # it may have been won in this very turn
-        await asyncio.wait([task])
-        raise
-    if task.cancelled():
+    """Do what a client waits for, a race mostly; `when_left` takes what to call when it leaves. Raises ClientLeft.
+
+    The work is done in the caller's own task, which is cancelled when the client leaves, as asyncio.timeout does it.
+    """
+    departure = _Departure()
+    when_left(departure)
+    if departure.has_come:
+        work.close()
         raise ClientLeft
-    return task.result()
+    with departure:
+        return await work
 
 
-def _close_won(work: asyncio.Task[Any]) -> None:
-    """Close what a race has won for a request that is cancelled."""
-    if not work.cancelled() and work.exception() is None and isinstance(won := work.result(), Won):
-        won.dialed.close()
+class _Departure:
+    """Called when the client leaves; in its block, the task is cancelled then, and ClientLeft comes out of it."""
+
+    def __init__(self) -> None:
+        self.has_come = False
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelling = 0
+
+    def __call__(self) -> None:
+        if self._task is not None and not self.has_come:
+            self._task.cancel()
+        self.has_come = True
+
+    def __enter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._cancelling = self._task.cancelling() if self._task else 0
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        task, self._task = self._task, None
+        if self.has_come and task is not None and task.uncancel() <= self._cancelling and kind is CancelledError:
+            raise ClientLeft from None
 
 
 async def _next_commands(machine: Race, dials: _Dials, wake_at: float) -> list[Command]:
@@ -102,8 +118,11 @@ class _Dials:
     """The dials of one race, each a task. Leaving the block ends all that were not taken out."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._running: dict[str, asyncio.Task[Dialed]] = {}  # by route, in the order in which they began
         self._cancelled: list[asyncio.Task[Dialed]] = []
+        self._news: asyncio.Future[None] = self._loop.create_future()
+        """Done when a dial has ended since it was last waited for."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -115,13 +134,27 @@ class _Dials:
 
     def start(self, route: str, dial: Coroutine[Any, Any, Dialed]) -> None:
         """Begin a dial."""
-        self._running[route] = asyncio.get_running_loop().create_task(dial, name=f"dial over {route}")
+        self._running[route] = task = self._loop.create_task(dial, name=f"dial over {route}")
+        task.add_done_callback(self._tell)
 
     async def first_ended(self, *, until: float) -> str | None:
         """The route of a dial that has ended, of several the one begun first; None when `until` comes before."""
-        timeout = max(0.0, until - asyncio.get_running_loop().time())
-        await asyncio.wait(self._running.values(), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if (route := self._first_ended()) is None:
+            self._news = self._loop.create_future()
+            timer = self._loop.call_at(until, self._tell)
+            try:
+                await self._news
+            finally:
+                timer.cancel()
+            route = self._first_ended()
+        return route
+
+    def _first_ended(self) -> str | None:
         return next((route for route, task in self._running.items() if task.done()), None)
+
+    def _tell(self, _: object = None) -> None:
+        if not self._news.done():
+            self._news.set_result(None)
 
     def error(self, route: str) -> DialError | None:
         """Why an ended dial failed, which is then forgotten; None where it was established."""

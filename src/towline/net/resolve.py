@@ -25,6 +25,7 @@ from contextlib import suppress
 from itertools import zip_longest
 from typing import NamedTuple, Protocol
 
+from towline import types
 from towline.errors import DialError
 from towline.net.edge import dialing
 from towline.types import Address, Blame, IPAddress, OutcomeKind, Phase, Target
@@ -165,10 +166,8 @@ def _getaddrinfo(host: str, port: int) -> _Answer:
 
 def literal(host: str, port: int) -> Endpoint | None:
     """The endpoint that `host` spells out where it is an IP address, else None."""
-    try:
-        return Endpoint(ipaddress.ip_address(host), port)
-    except ValueError:
-        return None
+    ip = types.literal(host)
+    return None if ip is None else Endpoint(ip, port)
 
 
 def interleave(endpoints: Iterable[Endpoint]) -> list[Endpoint]:

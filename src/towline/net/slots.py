@@ -25,13 +25,19 @@ class SlottedDialer(Dialer):
     @override
     async def dial(self, target: Target, *, deadline: float) -> Dialed:
         """Wait for a slot, then dial; see Dialer."""
+        if self._slots.locked():
+            await self._wait(deadline)
+        else:
+            await self._slots.acquire()  # at once
+        try:
+            return await self._dialer.dial(target, deadline=deadline)
+        finally:
+            self._slots.release()
+
+    async def _wait(self, deadline: float) -> None:
         try:
             async with asyncio.timeout_at(deadline):
                 await self._slots.acquire()
         except TimeoutError:
             detail = "too many dials at once (limits.dials)"
             raise DialError(OutcomeKind.LOCAL, Phase.CONNECT, Blame.LOCAL, detail) from None
-        try:
-            return await self._dialer.dial(target, deadline=deadline)
-        finally:
-            self._slots.release()

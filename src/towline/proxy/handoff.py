@@ -15,9 +15,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import os
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from typing import cast
 
 from mitmproxy.proxy.server import ConnectionHandler
@@ -102,8 +102,7 @@ class HeldClient:
         """Stop mitmproxy's reading and give out a descriptor of our own, with the bytes read and not yet used."""
         self._inbox.on_closed = None
         await self._quiesce()
-        sock = socket.socket(fileno=os.dup(self._writer.get_extra_info("socket").fileno()))
-        sock.setblocking(False)
+        sock: socket.socket = self._writer.get_extra_info("socket").dup()
         pending = bytes(self._inbox.pending)
         self._inbox.pending.clear()
         return sock, pending
@@ -126,6 +125,7 @@ class HeldClient:
         self._writer.close()
 
 
+@lru_cache(maxsize=1024)
 def _plain_address(host: str) -> IPAddress:
     """The address of a client, an IPv4 one also where a dual-stack listener shows it mapped into IPv6."""
     ip = ipaddress.ip_address(host.partition("%")[0])

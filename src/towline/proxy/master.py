@@ -1,6 +1,6 @@
 """A lean mitmproxy Master around the addon: its listeners, and the signals that steer it.
 
-Only what a tunnel needs is loaded (Core, Proxyserver, NextLayer, ours): none of mitmproxy's features, no CA, no file.
+Only what a tunnel needs is loaded (Core, Proxyserver, ours): none of mitmproxy's features, no CA, no file.
 
     SIGTERM, SIGINT   drain; a second one ends what is still open, with FIN
     SIGHUP            reload, as `reload()` does; where it is the terminal that was closed, drain
@@ -18,7 +18,7 @@ from typing import Protocol
 
 import structlog
 from mitmproxy import master, options
-from mitmproxy.addons import core, next_layer, proxyserver
+from mitmproxy.addons import core, proxyserver
 from mitmproxy.proxy.mode_servers import ServerInstance
 
 from towline.errors import ListenError
@@ -74,7 +74,7 @@ class LeanMaster(master.Master):
         self._hurry = asyncio.Event()
         self._on_terminal = sys.stderr.isatty()
         self._proxyserver = proxyserver.Proxyserver()
-        self.addons.add(core.Core(), self._proxyserver, next_layer.NextLayer(), TowlineAddon(service))
+        self.addons.add(core.Core(), self._proxyserver, TowlineAddon(service))
 
     def _modes(self, listen: Sequence[Address]) -> list[TowlineMode]:
         return [mode_for(address, self._passed.get(address)) for address in listen]

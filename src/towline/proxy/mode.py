@@ -21,6 +21,7 @@ from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.mode_servers import AsyncioServerInstance
 from mitmproxy.proxy.mode_specs import ProxyMode
 
+from towline.proxy.connection import TowlineConnection
 from towline.proxy.gate import Gate
 from towline.proxy.layer import RequestLayer
 from towline.types import Address, Target
@@ -71,9 +72,12 @@ class TowlineInstance(AsyncioServerInstance[TowlineMode]):
         if not isinstance(writer, asyncio.StreamWriter):
             raise TypeError("this listener takes TCP connections")
         gate: Gate = ctx.master.addons.get("towline").gate
+        connection = TowlineConnection(ctx.master, reader, writer, ctx.options, self.mode)
+        connection.layer = self.make_top_layer(connection.layer.context)
         gate.enter(writer)
         try:
-            await super().handle_stream(reader, writer)
+            with self.manager.register_connection(connection.client.id, connection):
+                await connection.handle_client()
         finally:
             gate.leave(writer)
 
