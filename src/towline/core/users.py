@@ -10,7 +10,6 @@ a list of passwords. Whether a password is right is not asked here: that takes a
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -25,8 +24,10 @@ MAX_FAILURES = 10
 FORGIVEN_AFTER = 60.0
 MAX_REMEMBERED = 4096  # client addresses that are remembered to have failed
 
-# A cost of 14 takes a second; Argon2's own parameters are the operator's affair.
-_HASH = re.compile(r"\$2[aby]\$(?:0[4-9]|1[0-4])\$[./A-Za-z0-9]{53}|\$argon2id?\$[-,=$+/A-Za-z0-9]{20,500}")
+# A cost of 14 takes a second; a salt's 128 bits leave four signs for its last. Argon2's own parameters are the
+# operator's affair.
+_BCRYPT = r"\$2[aby]\$(?:0[4-9]|1[0-4])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}"
+_HASH = re.compile(_BCRYPT + r"|\$argon2id?\$[-,=$+/A-Za-z0-9]{20,500}")
 _WEAK = re.compile(r"\$apr1\$|\{SHA\}|\$[156]\$")
 
 
@@ -74,7 +75,7 @@ def read_credentials(value: str) -> Credentials | None:
         return None
     try:
         decoded = base64.b64decode(encoded.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no Base64, bytes beyond ASCII among it, or no UTF-8 in it
         return None
     name, colon, password = decoded.partition(":")
     if not colon or not name or len(name) > MAX_NAME or len(password.encode()) > MAX_PASSWORD or "\0" in password:
