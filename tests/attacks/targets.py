@@ -29,10 +29,12 @@ from towline.net.socks5 import Credentials, socks5_exchange
 from towline.types import Target, TargetError
 
 PIECE = 7  # bytes of a piece, where a reader is fed in pieces: short enough to cut every token
+PIECES = 64  # of one input at most, which long ones have longer pieces for
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
-    return (data[at : at + PIECE] for at in range(0, len(data), PIECE))
+    size = max(PIECE, len(data) // PIECES + 1)
+    return (data[at : at + size] for at in range(0, len(data), size))
 
 
 def _read_head(chunks: Iterator[bytes]) -> tuple[Request, int] | tuple[int, str] | None:
@@ -43,7 +45,7 @@ def _read_head(chunks: Iterator[bytes]) -> tuple[Request, int] | tuple[int, str]
             fed += len(chunk)
             if (whole := reader.feed(chunk)) is not None:
                 return whole[0], fed - len(whole[1])
-            assert len(reader._buffer) <= MAX_HEAD + PIECE or fed == len(chunk)
+            assert len(reader._buffer) <= MAX_HEAD + len(chunk)
     except Refused as refused:
         return int(refused.status), refused.code
     return None
@@ -152,7 +154,7 @@ class FuzzTarget:
 
     read: Callable[[bytes], None]
     seeds: tuple[bytes, ...]
-    longest: int = 1024
+    longest: int = 512
     """Bytes of the longest input that is worth trying."""
     share: float = 1.0
     """Of the inputs of a fuzzing run, against the others: the slow ones have less."""
@@ -167,7 +169,7 @@ TARGETS: dict[str, FuzzTarget] = {
             b"POST http://[2001:db8::7]:80/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             b"\r\nCONNECT 192.0.2.7:443 HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic Y2k6Z2VoZWlt\r\n\r\n",
         ),
-        longest=MAX_HEAD + 1024,
+        share=0.5,
     ),
     "target": FuzzTarget(target, (b"registry.test:443", b"[2001:db8::7]:443", b"127.0.0.1:80", b"xn--n3h.test.:5000")),
     "connect-reply": FuzzTarget(
@@ -177,8 +179,7 @@ TARGETS: dict[str, FuzzTarget] = {
             b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 407 No\r\nContent-Length: 3\r\nProxy-Authenticate: Basic\r\n\r\nabc",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         ),
-        longest=2 * MAX_REPLY,
-        share=0.3,
+        share=0.2,
     ),
     "socks-reply": FuzzTarget(
         socks_reply,
@@ -208,7 +209,6 @@ TARGETS: dict[str, FuzzTarget] = {
             b"policy: {unlisted: deny, ports: [443], private_targets: [10.0.0.0/8, '*.corp.example']}\n",
             b"registries: {corp: {api: [r.corp.example], routes: [direct]}}\naccess: {clients: [10.0.0.0/8]}\n",
         ),
-        longest=512,
-        share=0.02,
+        share=0.01,
     ),
 }

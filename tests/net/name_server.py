@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+import dns.exception
 import dns.flags
 import dns.message
 import dns.rcode
@@ -47,9 +48,12 @@ class Zone:
 class Server:
     """Answers until the block is left. Names outside the table do not exist."""
 
-    def __init__(self, zones: Mapping[str, Zone], *, spoil: Callable[[bytes], list[bytes]] | None = None) -> None:
+    def __init__(
+        self, zones: Mapping[str, Zone], *, spoil: Callable[[bytes], list[bytes]] | None = None, port: int = 0
+    ) -> None:
         """`spoil` gives the datagrams that are sent in the place of an answer."""
         self.zones = dict(zones)
+        self.port = port
         self.asked: list[tuple[str, str, str]] = []
         self._spoil = spoil or (lambda answer: [answer])
         self._was_asked = asyncio.Event()
@@ -57,8 +61,8 @@ class Server:
         self._answering: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._tcp = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
-        self.port: int = self._tcp.sockets[0].getsockname()[1]
+        self._tcp = await asyncio.start_server(self._accepted, "127.0.0.1", self.port)
+        self.port = self._tcp.sockets[0].getsockname()[1]
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._udp.setblocking(False)
         self._udp.bind(("127.0.0.1", self.port))
@@ -100,7 +104,10 @@ class Server:
 
     async def answer(self, wire: bytes, over: str) -> bytes | None:
         """The answer to a question; None where there is to be none."""
-        query = dns.message.from_wire(wire)
+        try:
+            query = dns.message.from_wire(wire)
+        except dns.exception.DNSException:  # a name that is none: FORMERR, and nothing else
+            return wire[:2] + b"\x81\x81" + bytes(8)
         name, record = query.question[0].name, dns.rdatatype.to_text(query.question[0].rdtype)
         host = name.to_text(omit_final_dot=True)
         self.asked.append((host, record, over))

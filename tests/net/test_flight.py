@@ -76,11 +76,22 @@ class World:
     wrong: list[tuple[str, Dialed, str]] = field(default_factory=list)
     """What answered with something that the target does not say."""
 
-    async def fly(self, scripts: dict[str, Script | None], *, early: bytes = b"", budget: float = 5.0) -> Flown:
-        """Dial the first route, let every route's server play its script, and fly; None is a route that hangs."""
-        for route, script in scripts.items():
-            self.dialers[route] = FakeDialer(Hang() if script is None else Establish())
+    async def fly(
+        self,
+        scripts: dict[str, Script | None],
+        *,
+        early: bytes = b"",
+        behind_reply: bytes = b"",
+        budget: float = 5.0,
+    ) -> Flown:
+        """Dial the first route, let every route's server play its script, and fly; None is a route that hangs.
+
+        `behind_reply` comes from the first route before it is sent anything.
+        """
         first = next(iter(scripts))
+        for route, script in scripts.items():
+            spoken = behind_reply if route == first else b""
+            self.dialers[route] = FakeDialer(Hang() if script is None else Establish(early=spoken))
         dialed = await self.dialers[first].dial(TARGET, deadline=asyncio.get_running_loop().time() + DEADLINE)
         candidates = tuple(Candidate(route, 0.1, "", 0.25, PATIENCE) for route in scripts)
         for route, script in scripts.items():
@@ -230,7 +241,7 @@ async def test_endless_hello_is_not_kept(world: World) -> None:
 
 
 async def test_server_that_speaks_first(world: World) -> None:
-    """A greeting before any client byte ends the flight: it is handed on, and there is nothing to replay."""
+    """A greeting that the client waits for ends the flight: it is handed on, and there is nothing to replay."""
 
     async def greets(sock: socket.socket) -> None:
         await asyncio.get_running_loop().sock_sendall(sock, b"220 ready\r\n")
@@ -238,6 +249,30 @@ async def test_server_that_speaks_first(world: World) -> None:
     flown = await world.fly({"direct": greets, "vpn": answers(SERVER_HELLO)})
     with flown.dialed.sock:
         assert (flown.route, flown.dialed.early, flown.unsent) == ("direct", b"220 ready\r\n", b"")
+
+
+SPOKE_FIRST = "spoke before the ClientHello, as no TLS server does"
+
+
+async def test_page_behind_the_reply(world: World) -> None:
+    """A captive portal's 200 with its page behind it is no tunnel: the flight goes over the next route."""
+    flown = await world.fly({"direct": silence, "vpn": answers(SERVER_HELLO)}, early=HELLO, behind_reply=BLOCK_PAGE)
+    with flown.dialed.sock:
+        assert (flown.route, flown.dialed.early) == ("vpn", SERVER_HELLO)
+    assert [(route, detail) for route, _, detail in world.wrong] == [("direct", SPOKE_FIRST)]
+
+
+async def test_page_before_the_hello(world: World) -> None:
+    """Nor is one that speaks after the 200, where the client turns out to begin with a ClientHello."""
+
+    async def greets(sock: socket.socket) -> None:
+        await asyncio.get_running_loop().sock_sendall(sock, BLOCK_PAGE)
+        world.client.sendall(HELLO)
+
+    flown = await world.fly({"direct": greets, "vpn": answers(SERVER_HELLO)})
+    with flown.dialed.sock:
+        assert (flown.route, flown.dialed.early) == ("vpn", SERVER_HELLO)
+    assert {route for route, _, _ in world.wrong} == {"direct"}
 
 
 @pytest.mark.parametrize("sent", [b"", HELLO], ids=["before the hello", "after the hello"])

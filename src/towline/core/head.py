@@ -83,6 +83,8 @@ class HeadReader:
         if self._buffer != b"\r":  # of which an empty line may become
             _name_other_protocols(self._buffer)
         while (end := self._line_end()) is not None:
+            if self._line == 0:  # what is no request need not be waited for to its end
+                _request_line(bytes(self._buffer[:end]))
             if end == self._line:  # an empty line: the head is whole
                 head, rest = self._buffer[: end - 2], self._buffer[end + 2 :]
                 return parse_head(bytes(head)), bytes(rest)
@@ -118,14 +120,7 @@ def _name_other_protocols(buffer: bytearray) -> None:
 def parse_head(head: bytes) -> Request:
     """Read a whole head, without its final CRLF CRLF. Raises Refused."""
     request_line, *field_lines = head.split(b"\r\n")
-    match = _REQUEST_LINE.fullmatch(request_line)
-    if match is None:
-        raise _bad("the request line is malformed")
-    method, uri, version = (part.decode("ascii") for part in match.groups())
-    if version not in {"1.0", "1.1"}:
-        raise Refused(
-            HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "bad_request", "towline: only HTTP/1.1 and HTTP/1.0 are spoken"
-        )
+    method, uri, version = _request_line(request_line)
     fields = [_field(line) for line in field_lines]
     _check_host(fields, version)
     _check_framing(fields, method, version)
@@ -135,6 +130,19 @@ def parse_head(head: bytes) -> Request:
         request = _forward(method, uri, version, fields)
     via = read_via(field.value.decode("latin-1") for field in fields if field.name == b"via")
     return replace(request, via=via, credentials=_credentials(fields))
+
+
+def _request_line(line: bytes) -> tuple[str, str, str]:
+    """Method, request-target and version."""
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
+        raise _bad("the request line is malformed")
+    method, uri, version = (part.decode("ascii") for part in match.groups())
+    if version not in {"1.0", "1.1"}:
+        raise Refused(
+            HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "bad_request", "towline: only HTTP/1.1 and HTTP/1.0 are spoken"
+        )
+    return method, uri, version
 
 
 def _credentials(fields: list[Field]) -> Credentials | None:

@@ -37,6 +37,7 @@ type Told = Callable[[str, Target, Dialed, DialError], object]
 _WRONG_ANSWERS = {OutcomeKind.NOT_TLS, OutcomeKind.TLS}
 
 MAX_FLIGHT = 64 * 1024  # bytes kept for replay; a ClientHello with post-quantum key shares has under 2 KiB
+GREETED = 0.5  # seconds that a client gets to begin a ClientHello after the server has spoken; it takes some ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,36 +111,39 @@ def _in_flight(ranking: Ranking, first: str) -> Ranking:
 async def _read(client: socket.socket, early: bytes, dialed: Dialed) -> tuple[bytes, Flight]:
     """What the client sends first, as far as it can be replayed: until it is a whole ClientHello or known to be none.
 
-    Raises ClientLeft where it closes without a word. A server that speaks first ends the flight: its bytes are added to
-    `dialed.early`, and there is nothing to replay.
+    Raises ClientLeft where it closes without a word. What a server says before is kept in `dialed.early`; where the
+    client goes on to wait, theirs is a protocol in which the server speaks first, and there is nothing to replay.
     """
     flight = early
-    server_silent = not dialed.early
-    while (kind := read_flight(flight)) is Flight.INCOMPLETE and server_silent and len(flight) < MAX_FLIGHT:
-        server_silent, data = await _next_bytes(client, dialed)
+    while (kind := read_flight(flight)) is Flight.INCOMPLETE and len(flight) < MAX_FLIGHT:
+        try:
+            async with asyncio.timeout(GREETED if dialed.early and not flight else None):
+                data = await _next_bytes(client, dialed)
+        except TimeoutError:
+            return flight, Flight.OTHER
         if data == b"":
             if not flight:
                 raise ClientLeft
             return flight, Flight.OTHER
         flight += data or b""
-    return (flight, kind) if server_silent else (flight, Flight.OTHER)
+    return flight, kind
 
 
-async def _next_bytes(client: socket.socket, dialed: Dialed) -> tuple[bool, bytes | None]:
-    """The client's next bytes (b"" at its end), or (False, None) where the server sent some before."""
+async def _next_bytes(client: socket.socket, dialed: Dialed) -> bytes | None:
+    """The client's next bytes (b"" at its end), or None where the server sends its first before."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
-    watched = [client, dialed.sock]
+    watched = [client] if dialed.early else [client, dialed.sock]
     for sock in watched:
         loop.add_reader(sock, ready.set)
     try:
         while True:
             if (data := _read_now(client)) is not None:
-                return True, data
+                return data
             if dialed.sock in watched and (spoken := _read_now(dialed.sock)) is not None:
                 if spoken:
                     dialed.early += spoken
-                    return False, None
+                    return None
                 # It has closed: the flight, when it is whole, finds that out and goes over the next route.
                 watched.remove(dialed.sock)
                 loop.remove_reader(dialed.sock)
@@ -213,6 +217,8 @@ class FlightDialer:
         try:
             async with dialing(deadline, to="target") as progress:
                 progress.phase = Phase.FIRST_FLIGHT
+                if dialed.early:  # a captive portal's page behind its proxy's 200
+                    raise _not_tls("spoke before the ClientHello, as no TLS server does")
                 await send_all(dialed.sock, self._hello)
                 dialed.early = await _plausible_answer(dialed.sock)
         except BaseException as error:
@@ -242,7 +248,10 @@ async def _plausible_answer(sock: socket.socket) -> bytes:
             case Answer.FATAL_ALERT:
                 raise DialError(OutcomeKind.TLS, Phase.FIRST_FLIGHT, Blame.ROUTE, f"TLS alert {received[6]}")
             case Answer.NOT_TLS:
-                text = "answered the ClientHello with something that is no TLS"
-                raise DialError(OutcomeKind.NOT_TLS, Phase.FIRST_FLIGHT, Blame.ROUTE, text)
+                raise _not_tls("answered the ClientHello with something that is no TLS")
             case Answer.INCOMPLETE:
                 pass
+
+
+def _not_tls(text: str) -> DialError:
+    return DialError(OutcomeKind.NOT_TLS, Phase.FIRST_FLIGHT, Blame.ROUTE, text)
