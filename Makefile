@@ -18,7 +18,7 @@ headline = @printf '\n== %s  %s\n' "$$(date +%T)" '$@'
 PYTEST := -m pytest --hypothesis-profile=ci
 
 .NOTPARALLEL:
-.PHONY: help install run test check bench relay-bench policy-bench choices faults format clean lock lint unit core-coverage e2e packages
+.PHONY: help install run test check bench relay-bench policy-bench choices faults attacks fuzz format clean lock lint unit core-coverage e2e packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -41,16 +41,16 @@ check: $(VENV)/.dev ## format, lint, types, layers, and the rules of tools/tree.
 
 unit: $(VENV)/.dev ## the tests that need no root and no daemons, with coverage
 	$(headline)
-	$(PYTHON) -m coverage run $(PYTEST) -p tests.core_coverage --ignore=tests/e2e --ignore=tests/faults $(ARGS)
+	$(PYTHON) -m coverage run $(PYTEST) -p tests.core_coverage --ignore=tests/e2e --ignore=tests/faults --ignore=tests/attacks $(ARGS)
 	$(PYTHON) -m coverage report
 
 core-coverage: $(VENV)/.dev ## after `make unit`: each module of the core is covered whole by its own tests
 	$(headline)
 	$(PYTHON) -m tests.core_coverage
 
-e2e: $(VENV)/.dev packages ## pulls by real clients through real proxies, and faults in short (root, Debian's packages)
+e2e: $(VENV)/.dev packages ## pulls by real clients, and faults and attacks in short (root, Debian's packages)
 	$(headline)
-	$(PYTHON) $(PYTEST) tests/e2e tests/faults $(ARGS)
+	$(PYTHON) $(PYTEST) tests/e2e tests/faults tests/attacks $(ARGS)
 
 choices: $(VENV)/.dev packages ## which routes are taken, live, as they get worse and better (half an hour; ARGS=--help)
 	$(headline)
@@ -59,6 +59,14 @@ choices: $(VENV)/.dev packages ## which routes are taken, live, as they get wors
 faults: $(VENV)/.dev packages ## every fault, by every client, ten times, as a table (hours; ARGS="--runs 1": see --help)
 	$(headline)
 	$(PYTHON) -m tests.faults.suite $(ARGS)
+
+attacks: $(VENV)/.dev packages ## every attack on Towline, squid and tinyproxy, as a table (minutes; ARGS="--row SOCKS": see --help)
+	$(headline)
+	$(PYTHON) -m tests.attacks $(ARGS)
+
+fuzz: $(VENV)/.dev ## mutations to whatever reads from outside, by atheris where it is installed (ARGS="head --inputs 100000")
+	$(headline)
+	@$(PYTHON) -m tests.attacks.fuzz $(ARGS)
 
 packages: ## the Debian packages that the end-to-end tests use
 	$(headline)

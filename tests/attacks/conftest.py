@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -24,7 +24,8 @@ def machine() -> None:
 @pytest.fixture(scope="session")
 def towline(machine: None) -> Iterator[TowlineDoor]:
     """The Towline that all rows are tried on."""
-    with TowlineDoor() as door:
+    door = TowlineDoor()
+    with door:
         yield door
 
 
@@ -33,9 +34,12 @@ def open_door(machine: None) -> Iterator[OpenDoor]:
     """A Towline of the test's own; ended behind it, its log shown where the test failed."""
     with ExitStack() as owned:
 
-        def start(*, env: dict[str, str] | None = None, **settings: Any) -> TowlineDoor:
-            door = owned.enter_context(TowlineDoor(settings, env=env))
-            owned.callback(lambda: print(door.process.output()))  # noqa: T201 - pytest shows it beside a failed test
+        def start(
+            *, env: dict[str, str] | None = None, program: Sequence[str] = ("-m", "towline"), **settings: Any
+        ) -> TowlineDoor:
+            door = TowlineDoor(settings, env=env, program=program)
+            owned.enter_context(door)
+            owned.callback(lambda: print(door.process.output()))  # pytest shows it beside a failed test
             return door
 
         yield start

@@ -13,7 +13,7 @@ import pwd
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -98,15 +98,26 @@ class Door:
 class TowlineDoor(Door):
     """Towline, with what it tells about itself."""
 
-    def __init__(self, settings: Mapping[str, Any] | None = None, *, env: Mapping[str, str] | None = None) -> None:
-        """`settings` are top-level keys in the place of SETTINGS' own; `env` goes to the process."""
+    def __init__(
+        self,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("-m", "towline"),
+        prefix: Sequence[str] = (),
+    ) -> None:
+        """`settings` are top-level keys in the place of SETTINGS' own; `env` goes to the process.
+
+        Python runs `program`, behind `prefix`.
+        """
 
         def start(world: World, folder: Path) -> Daemon:
             self.config = folder / "towline.yaml"
             self.config.write_text(yaml.safe_dump({**SETTINGS, **(settings or {})}))
             self.config.chmod(0o600)
-            argv = (sys.executable, "-m", "towline", "run", "-c", str(self.config))
-            return world.space.start("towline", *argv, env=environment(world.space.folder, **(env or {})))
+            self.env = environment(world.space.folder, **(env or {}))
+            argv = (*prefix, sys.executable, *program, "run", "-c", str(self.config))
+            return world.space.start("towline", *argv, env=self.env)
 
         super().__init__("towline", start)
 
@@ -124,6 +135,11 @@ class TowlineDoor(Door):
         record = found()
         assert record is not None
         return record
+
+    def command(self, *argv: str) -> str:
+        """Everything that a command of Towline's prints beside it, whether it succeeds or not."""
+        ended = self.world.space.run_any(sys.executable, "-m", "towline", *argv, env=self.env)
+        return ended.stdout + ended.stderr
 
     def status(self) -> dict[str, Any]:
         """status.json."""

@@ -1,8 +1,8 @@
 """Fuzzing by hand: python -m tests.attacks.fuzz [TARGET ...] [--inputs N]
 
-Every reader of tests/attacks/targets.py is fed mutations by atheris, which libFuzzer's coverage steers, for its share of
-N inputs, each reader in a process of its own. Prints inputs, inputs a second and findings; ends with 1 where there is
-one. A finding is an exception that is not documented, an input that takes more than MAX_SECONDS, or memory that grows
+Every reader of tests/attacks/targets.py is fed mutations by atheris, which libFuzzer's coverage steers, for its share
+of N inputs, each reader in a process of its own. Prints inputs, inputs a second and findings; ends with 1 where there
+is one. A finding is an exception that is not documented, an input that takes over MAX_SECONDS, or memory that grows
 beyond MAX_MIB; libFuzzer leaves the input in the folder that is named.
 
 atheris is no dependency of the project: its wheels exist for few platforms.
@@ -34,7 +34,7 @@ COLUMNS = "{:16} {:>12} {:>9} {:>9}  {}"
 
 def fuzz_one(name: str, inputs: int, folder: Path) -> None:
     """Fuzz one reader in this process, which libFuzzer ends."""
-    import atheris  # type: ignore[import-not-found,unused-ignore]
+    import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     with atheris.instrument_imports(include=["towline"]):
         from tests.attacks.targets import TARGETS
@@ -54,7 +54,17 @@ def fuzz(name: str, inputs: int) -> bool:
     folder = Path(tempfile.mkdtemp(prefix=f"towline-fuzz-{name}-"))
     began = time.monotonic()
     with (folder / "log").open("w+", errors="replace") as log:
-        argv = [sys.executable, "-m", "tests.attacks.fuzz", "--one", name, "--inputs", str(inputs), "--folder", folder]
+        argv = [
+            sys.executable,
+            "-m",
+            "tests.attacks.fuzz",
+            "--one",
+            name,
+            "--inputs",
+            str(inputs),
+            "--folder",
+            str(folder),
+        ]
         code = subprocess.call(argv, stdout=log, stderr=subprocess.STDOUT)
         log.seek(0)
         said = log.read()

@@ -75,8 +75,8 @@ def _addresses() -> Iterator[Row]:
     yield from _targets(12, "[fe80::1%lo]:443", "[fe80::1%25lo]:443")
     yield from _targets(12, "[fe80::1]:443", "169.254.1.1:443", status=403, code="dest_linklocal")
     yield from _targets(
-        12, "169.254.169.254:443", "[::ffff:169.254.169.254]:443", "[fd00:ec2::254]:443", "metadata.google.internal:443",
-        "100.100.100.200:443", "168.63.129.16:80", status=403, code="dest_metadata",
+        12, "169.254.169.254:443", "[::ffff:169.254.169.254]:443", "[fd00:ec2::254]:443",
+        "metadata.google.internal:443", "100.100.100.200:443", "168.63.129.16:80", status=403, code="dest_metadata",
     )  # fmt: skip
     yield from _targets(
         13, "10.0.0.5:443", "172.16.0.5:443", "172.31.255.255:443", "192.168.1.1:443", "100.64.0.5:443",
@@ -168,7 +168,11 @@ def _requests() -> Iterator[Row]:
         list_of_lengths=get(post, b"Content-Length: 5, 5", method="POST"),
         chunked_in_HTTP_1_0=get(post, b"Transfer-Encoding: chunked", method="POST").replace(b"/1.1", b"/1.0"),
     )
-    for name, coding in {"chunked twice": b"chunked, chunked", "xchunked": b"xchunked", "identity": b"identity"}.items():
+    for name, coding in {
+        "chunked twice": b"chunked, chunked",
+        "xchunked": b"xchunked",
+        "identity": b"identity",
+    }.items():
         yield Row(31, name, get(post, b"Transfer-Encoding: " + coding, method="POST"), 501)
     yield from _heads(
         32,

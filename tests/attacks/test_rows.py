@@ -12,6 +12,7 @@ from tests.attacks.rows import ROWS
 
 MAX_BODY = 512
 
+
 def check(door: TowlineDoor, row: Row, seen: Seen, *, since: int) -> None:
     """What every row promises; its lines of the log are behind the first `since`."""
     assert list(seen.faults(row)) == []

@@ -25,7 +25,9 @@ def test_a_name_that_moves(towline: TowlineDoor) -> None:
     statuses = []
     for _ in range(4):
         questions = towline.world.names.asked.count((REBINDING, "A", "udp"))
-        seen = attempt(towline.world, Row(16, "", connect(f"{REBINDING}:443") + b"hello", safe=Safe.EITHER, behind=b"hello"))
+        seen = attempt(
+            towline.world, Row(16, "", connect(f"{REBINDING}:443") + b"hello", safe=Safe.EITHER, behind=b"hello")
+        )
         assert list(seen.faults(Row(16, "", b"", safe=Safe.EITHER, behind=b"hello"))) == []
         assert towline.world.names.asked.count((REBINDING, "A", "udp")) == questions + 1
         assert [address for address, _ in seen.arrived] == ([REGISTRY] if seen.status == 200 else [])

@@ -92,7 +92,9 @@ class World:
         self._owned = ExitStack()
         hosts = f"127.0.0.1 localhost\n::1 localhost\n{OWN} {HOSTNAME}\n"
         with undone_on_failure(self._owned):
-            self.space = Namespace("attacked", folder, {"/etc/hosts": hosts, "/etc/resolv.conf": "nameserver 127.0.0.1\n"})
+            self.space = Namespace(
+                "attacked", folder, {"/etc/hosts": hosts, "/etc/resolv.conf": "nameserver 127.0.0.1\n"}
+            )
             self._owned.callback(self.space.close)
             anywhere = ("route add local 0.0.0.0/0 dev lo", "route add local ::/0 dev lo")
             self.space.ip(f"address add {OWN}/32 dev lo", *anywhere)

@@ -60,6 +60,18 @@ def test_sends_credentials_at_once() -> None:
     assert b"\r\nProxy-Authorization: Basic dTpw\r\n" in request
 
 
+@pytest.mark.parametrize("password", ["geheim", "g\u00e4h'eim"])
+@pytest.mark.parametrize("start", [b"HTTP/1.1 403 ", b"HTTP/1.1 407 No, ", b"ECHO "])
+def test_repeats_no_credentials(start: bytes, password: str) -> None:
+    """A proxy that repeats what it was sent, in its reason or without HTTP, is not quoted: clients would read it."""
+    token = base64.b64encode(f"ci:{password}".encode())
+    for said in (token, token.lower(), password.encode(), b"you sent ci:" + password.encode()):
+        result = play(connect_exchange(TARGET, f"Basic {token.decode()}"), [start + said + b"\r\n\r\n"])
+        assert isinstance(result, DialError)
+        for secret in (token.decode().lower(), password, password.encode().decode("latin-1"), "heim", "eim"):
+            assert secret not in result.detail.lower()
+
+
 async def test_encodes_credentials() -> None:
     """User name and password of the route reach the proxy as they are."""
     proxy = HttpProxy(credentials=("jürgen", "gehe:im"))

@@ -21,6 +21,7 @@ from towline.catalogue import load_catalogue
 from towline.config.access import access_policy
 from towline.config.checks import DIRECT, check, leads_home
 from towline.config.document import MAX_BYTES, Document, read, too_long
+from towline.config.files import CLOSE_IT, OPEN_TO_ALL, is_open_to_all
 from towline.config.keys import DEFAULT_ADMIN, DEFAULT_LISTEN, LogPolicy, RouteKeys
 from towline.config.routes import route_spec
 from towline.config.validate import validate
@@ -152,6 +153,8 @@ def _read(path: Path) -> str:
     """The text of the file. Raises ConfigError."""
     try:
         with path.open("rb") as file:
+            if is_open_to_all(file.fileno()):
+                raise ConfigError([Problem(str(path), "", OPEN_TO_ALL, CLOSE_IT)])
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError([Problem(str(path), "", f"cannot be read: {error.strerror}")]) from None

@@ -115,7 +115,7 @@ def connect_exchange(target: Target, authorization: str | None) -> Exchange:
     received = 0
     while True:
         received += len(data)
-        response = _response(connection, data)
+        response = _response(connection, data, authorization)
         head = received if response is None else received - len(connection.trailing_data[0])
         if head > MAX_REPLY:
             raise _protocol_error(f"reply head over {MAX_REPLY} bytes")
@@ -123,11 +123,11 @@ def connect_exchange(target: Target, authorization: str | None) -> Exchange:
             break
         data = yield b""
     if not 200 <= response.status_code < 300:
-        _refused(response)
+        _refused(response, authorization)
     return connection.trailing_data[0]
 
 
-def _response(connection: h11.Connection, data: bytes) -> h11.Response | None:
+def _response(connection: h11.Connection, data: bytes, authorization: str | None) -> h11.Response | None:
     """The final reply, once `data` completes it; interim ones are passed over (RFC 9110 section 15.2)."""
     try:
         connection.receive_data(data)
@@ -136,20 +136,33 @@ def _response(connection: h11.Connection, data: bytes) -> h11.Response | None:
     except h11.RemoteProtocolError as error:
         if data.startswith((b"\x15\x03", b"\x16\x03")):  # a TLS alert or handshake record
             raise _protocol_error("answers in TLS (https:// instead of http://?)") from error
-        raise _protocol_error(f"not an HTTP reply: {brief(str(error))}") from error
+        # h11 quotes what it could not read, in which the credentials that it was sent may be in any form.
+        quoted = "" if authorization else f": {brief(str(error))}"
+        raise _protocol_error(f"not an HTTP reply{quoted}") from error
     return event if isinstance(event, h11.Response) else None
 
 
-def _refused(response: h11.Response) -> NoReturn:
+def _refused(response: h11.Response, authorization: str | None) -> NoReturn:
     status = response.status_code
     text = f"{status} from proxy"
     if status in _AUTH_WANTED:
         raise DialError(OutcomeKind.PROXY_AUTH, Phase.PROXY, Blame.ROUTE, text)
-    reason = brief(response.reason.decode("latin-1"))
+    reason = _reason(response, authorization)
     if reason and reason.casefold() != _standard_phrase(status):
         text += f": {reason}"
     blame = Blame.TARGET if status in _TARGET_NOT_REACHED else Blame.ROUTE
     raise DialError(OutcomeKind.PROXY_REFUSED, Phase.PROXY, blame, text)
+
+
+def _reason(response: h11.Response, authorization: str | None) -> str:
+    """A proxy's own words, unless they repeat the credentials that it was sent: clients and the log would see them."""
+    said = response.reason.lower()
+    if authorization is not None:
+        token = authorization.partition(" ")[2].encode()
+        password = base64.b64decode(token).partition(b":")[2]
+        if any(secret.lower() in said for secret in (token, password) if secret):
+            return "(it repeats the password)"
+    return brief(response.reason.decode("latin-1"))
 
 
 def _standard_phrase(status: int) -> str:

@@ -217,10 +217,7 @@ class FlightDialer:
         try:
             async with dialing(deadline, to="target") as progress:
                 progress.phase = Phase.FIRST_FLIGHT
-                if dialed.early:  # a captive portal's page behind its proxy's 200
-                    raise _not_tls("spoke before the ClientHello, as no TLS server does")
-                await send_all(dialed.sock, self._hello)
-                dialed.early = await _plausible_answer(dialed.sock)
+                dialed.early = await _plausible_answer(dialed, self._hello)
         except BaseException as error:
             dialed.close()
             if isinstance(error, DialError) and error.kind in _WRONG_ANSWERS:
@@ -234,11 +231,14 @@ class FlightDialer:
             self._established.close()
 
 
-async def _plausible_answer(sock: socket.socket) -> bytes:
+async def _plausible_answer(dialed: Dialed, hello: bytes) -> bytes:
     """The server's first bytes. Raises DialError where they are none that a TLS server sends, and OSError."""
+    if dialed.early:  # a captive portal's page behind its proxy's 200
+        raise _not_tls("spoke before the ClientHello, as no TLS server does")
+    await send_all(dialed.sock, hello)
     received = b""
     while True:
-        data = await receive(sock)
+        data = await receive(dialed.sock)
         if not data:
             raise closed(Phase.FIRST_FLIGHT)
         received += data
