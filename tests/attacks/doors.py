@@ -125,11 +125,12 @@ class TowlineDoor(Door):
         """The log so far; a line that is no JSON object fails the test."""
         return [json.loads(line) for line in self.process.output().splitlines()]
 
-    def await_record(self, event: str) -> dict[str, Any]:
-        """The first line of the log with this event, which is to come."""
+    def await_record(self, event: str, **facts: object) -> dict[str, Any]:
+        """The first line of the log with this event and these facts, which may be still to come."""
+        wanted = {"event": event, **facts}
 
         def found() -> dict[str, Any] | None:
-            return next((record for record in self.records() if record["event"] == event), None)
+            return next((record for record in self.records() if wanted.items() <= record.items()), None)
 
         self.process.wait_until(lambda: found() is not None, f"{event} is logged", timeout=LOGGED)
         record = found()
@@ -143,7 +144,7 @@ class TowlineDoor(Door):
 
     def status(self) -> dict[str, Any]:
         """status.json."""
-        with self.world.space.http(("127.0.0.1", ADMIN_PORT), timeout=5) as connection:
+        with self.world.asking() as connection:
             connection.request("GET", "/api/v1/status")
             answer: dict[str, Any] = json.loads(connection.getresponse().read())
         return answer

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import http.client
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import bcrypt
@@ -114,16 +111,9 @@ def test_a_password_goes_no_further(open_door: OpenDoor, users_file: str) -> Non
     assert b"proxy-" not in sent[0].lower()
 
 
-@contextmanager
-def asking(door: TowlineDoor) -> Iterator[http.client.HTTPConnection]:
-    """A connection to the admin side."""
-    with door.world.space.http(("127.0.0.1", ADMIN_PORT), timeout=5) as connection:
-        yield connection
-
-
 def answer(door: TowlineDoor, method: str, path: str, host: str = ADMIN, **headers: str) -> tuple[int, bytes]:
     """Status and body; no answer lets another origin read it."""
-    with asking(door) as connection:
+    with door.world.asking() as connection:
         connection.putrequest(method, path, skip_host=True)
         for name, value in {"Host": host, "Content-Length": "0", **headers}.items():
             connection.putheader(name.replace("_", "-"), value)

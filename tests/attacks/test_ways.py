@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.attacks.doors import TowlineDoor
 from tests.attacks.row import Row, Safe, attempt
 from tests.attacks.rows import connect
 from tests.attacks.world import OWN, PORT, REBINDING, REGISTRY, Script
+from tests.net.name_server import Zone
 from tests.unit.test_tls import HELLO
 
 from towline.core.pacing import PAUSES
@@ -94,20 +96,32 @@ HOSTILE: dict[str, tuple[str, Script]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def surrounded(machine: None) -> Iterator[TowlineDoor]:
+    """A Towline with a hostile route for each registry of its own, and a good one for all."""
+    routes: dict[str, Any] = {"good": {"cost": 0.5}}
+    registries: dict[str, Any] = {}
+    for number, (scheme, _) in enumerate(HOSTILE.values()):
+        routes[f"bad-{number}"] = {"proxy": f"{scheme}://20.0.2.{number}:1080"}
+        registries[f"r{number}"] = {"api": [f"r{number}.test"], "routes": [f"bad-{number}", "good"]}
+    door = TowlineDoor({"routes": routes, "registries": registries, "failover": {"dial_timeout": 3.0}})
+    with door:
+        for number, (_, script) in enumerate(HOSTILE.values()):
+            door.world.serve((f"20.0.2.{number}", 1080), script)
+            door.world.names.zones[f"r{number}.test"] = Zone(A=[REGISTRY])
+        yield door
+
+
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_route(open_door: OpenDoor, name: str) -> None:
+def test_a_hostile_route(surrounded: TowlineDoor, name: str) -> None:
     """A route that misbehaves is left for the next, in time, with an outcome in the log that drives no terminal."""
-    scheme, script = HOSTILE[name]
-    routes = {"bad": {"proxy": f"{scheme}://20.0.2.1:1080"}, "good": {"cost": 0.5}}
-    policy: dict[str, Any] = {"unlisted": "route", "ports": [443]}
-    door = open_door(routes=routes, policy=policy, failover={"dial_timeout": 3.0})
-    door.world.serve(("20.0.2.1", 1080), script)
-    row = Row(39, name, connect("registry.test:443") + HELLO, safe=Safe.SERVED, behind=HELLO)
+    number = list(HOSTILE).index(name)
+    row = Row(39, name, connect(f"r{number}.test:443") + HELLO, safe=Safe.SERVED, behind=HELLO)
     began = time.monotonic()
-    seen = attempt(door.world, row, count=False)
+    seen = attempt(surrounded.world, row, count=False)
     assert time.monotonic() - began < DEADLINE
-    assert (seen.status, [data for _, data in seen.arrived]) == (200, [HELLO]), seen.answer
-    tunnel = door.await_record("tunnel")
+    assert (seen.status, HELLO in [data for _, data in seen.arrived]) == (200, True), seen.answer
+    tunnel = surrounded.await_record("tunnel", target=f"r{number}.test:443")
     assert tunnel["route"] == "good"
-    assert tunnel["why"].startswith("bad: ")
-    assert "\x1b" not in door.process.output()
+    assert tunnel["why"].startswith(f"bad-{number}: ")
+    assert "\x1b" not in surrounded.process.output()

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import itertools
 import json
 import os
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,6 +117,14 @@ class World:
     def connect(self, address: tuple[str, int] = ("127.0.0.1", PORT), timeout: float = 5.0) -> socket.socket:
         """A connection of the client's."""
         return self.space.connect(address, timeout, source=(CLIENT, 0))
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[http.client.HTTPConnection]:
+        """A connection of the client's to Towline's admin side."""
+        connection = http.client.HTTPConnection("127.0.0.1", ADMIN_PORT, timeout=5)
+        connection.sock = self.connect(("127.0.0.1", ADMIN_PORT))
+        with contextlib.closing(connection):
+            yield connection
 
     def serve(self, address: tuple[str, int], script: Script) -> None:
         """Have somebody else there, who does as the script says, until the end."""
