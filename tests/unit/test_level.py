@@ -179,3 +179,12 @@ def test_joining_many() -> None:
     assert joined([]) is None
     assert joined([None, belief, None]) == belief
     assert joined([belief, belief]) == belief & belief
+
+
+def test_what_took_no_time_has_no_endless_rate() -> None:
+    """A sample beyond all bounds is bounded, so that whatever is computed from it is a number."""
+    level = Level()
+    level.add(math.inf, now=0.0)
+    belief = level.belief(now=0.0)
+    assert belief is not None
+    assert 0 < belief.mean_of_inverse < 1e-14

@@ -32,6 +32,7 @@ MOST_ALIKE = 20.0  # samples that count as one at most: a level that is told a h
 NEWS = 2.0  # deviations from which on a sample counts in full, whenever the last one was
 DOUBT = 120.0  # seconds for which a clipped sample waits for a second one on its side
 LEAST = 1e-6  # samples are at least this: a loopback dial may take no time on a coarse clock
+MOST = 1e15  # and at most this: bytes that came in no time on such a clock have no rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Level:
 
     def add(self, sample: float, *, now: float, noise: float = 1.0) -> None:
         """One more sample; `noise` is how many times more it scatters than an ordinary one."""
-        log = math.log(max(sample, LEAST))
+        log = math.log(min(max(sample, LEAST), MOST))
         if self.measured_at is None:
             self.log, self.variance, self.measured_at = log, self.spread * noise, now
             return
