@@ -285,6 +285,7 @@ class Service:
         """The network has changed, or the machine slept: what was found of the routes lately may not hold any more."""
         self._ledger.network_changed(now=self._clock())
         self._dialers.forget()
+        self._verifying.forget()
         self._serving = replace(self._serving, pacing=Pacing())
         self._measuring.changed()
 

@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -128,7 +129,11 @@ class Verifying:
             self._poison.checking(route, target.host, address, now=_now())
             key = (route, target.host, address)
             self._checking[key] = task = self._start(self._verify(route, target, address, dialer))
-            task.add_done_callback(lambda _: self._checking.pop(key))
+            task.add_done_callback(partial(self._checked, key))
+
+    def _checked(self, key: tuple[str, str, IPAddress], task: asyncio.Task[None]) -> None:
+        if self._checking.get(key) is task:  # and not one that was begun since it was cancelled
+            del self._checking[key]
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name="check")

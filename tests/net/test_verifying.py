@@ -303,6 +303,18 @@ async def test_forgets_what_holds_no_more(authority: trustme.CA) -> None:
         await made.dial("direct")
 
 
+async def test_a_check_that_is_given_up_leaves_the_next_alone(authority: trustme.CA) -> None:
+    """The network has changed, and the same address is met again before the old check has ended."""
+    async with world(https(trustme.CA()), https(authority)) as made:
+        dialed = await made.dial("direct")
+        made.verifying.answered("direct", made.target, dialed)
+        made.verifying.forget()
+        made.verifying.answered("direct", made.target, dialed)
+        await made.checked()
+        assert (await made.failure("direct")).kind is OutcomeKind.POISONED
+        assert made.verifying._checking == {}
+
+
 async def test_says_once_that_an_answer_is_private(authority: trustme.CA) -> None:
     """The guard refuses it, another route has won: a sign of forgery, and what to do is said once for each route."""
     async with world(https(authority), https(authority)) as made:
