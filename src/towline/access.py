@@ -31,7 +31,7 @@ CHALLENGE = 'Basic realm="towline", charset="UTF-8"'
 
 
 class Access:
-    """Decides on clients. One per configuration; `close()` when the next is in its place."""
+    """Decides on clients. One per configuration; `retire()` when the next is in its place, `close()` at the end."""
 
     def __init__(self, policy: AccessPolicy) -> None:
         self._policy = policy
@@ -67,8 +67,12 @@ class Access:
         if len(self._right) > MAX_REMEMBERED:
             self._right.popitem(last=False)
 
+    def retire(self) -> None:
+        """Nobody asks any more. Checks that wait for a thread are made all the same: clients wait for them."""
+        self._threads.shutdown(wait=False)
+
     def close(self) -> None:
-        """Begin no more checks."""
+        """Begin no more checks: those that wait for a thread are cancelled."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _digest(self, credentials: Credentials) -> bytes:

@@ -247,7 +247,7 @@ class Service:
         here = {spec.name for spec in config.routes}
         known = self._removed | {spec.name: spec for spec in self._config.routes}
         self._removed = {name: spec for name, spec in known.items() if name not in here}
-        self._serving.access.close()
+        self._serving.access.retire()
         self._config, self._deciding, self._dialers = config, deciding, dialers
         self._serving = replace(
             self._serving,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import threading
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 
@@ -92,6 +93,28 @@ async def test_one_check_serves_all_that_ask_meanwhile(access: Access, monkeypat
     await asyncio.gather(*[access.check(HERE, credentials) for _ in range(20)])
     await access.check(HERE, credentials)
     assert checked == ["geheim"]
+
+
+async def test_a_reload_forsakes_no_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients whose check still waits for a thread are let in, or are not: they get an answer."""
+    may_go_on = threading.Event()
+    matches = module._matches
+
+    def slow(hashed: str, password: str) -> bool:
+        may_go_on.wait(10)
+        return matches(hashed, password)
+
+    monkeypatch.setattr(module, "_matches", slow)
+    access = Access(AccessPolicy(users=USERS))
+    right = asyncio.create_task(access.check(HERE, Credentials("ci", Secret("geheim"))))
+    wrong = [asyncio.create_task(refusal(access, "ci", f"guess {n}")) for n in range(module.CHECKERS + 1)]
+    for _ in range(3):  # turns of the loop: until each has its task, and that has asked for a thread
+        await asyncio.sleep(0)
+    assert access._threads._work_queue.qsize() == len(wrong) + 1 - module.CHECKERS
+    access.retire()
+    may_go_on.set()
+    await right
+    assert {str(refused) for refused in await asyncio.gather(*wrong)} == {"towline: wrong name or password"}
 
 
 async def test_what_was_right_is_remembered_within_bounds(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
