@@ -71,3 +71,26 @@ async def test_a_tunnel_holds_no_place(embed: Embed) -> None:
     for writer in (first_writer, second_writer, third_writer):
         writer.close()
     await embedded.idle()
+
+
+async def test_one_that_was_answered_makes_room(embed: Embed) -> None:
+    """It has its answer and FIN, and lingers: the next one takes its place and is served."""
+
+    async def serve(request: Request | Refused, client: HeldClient) -> None:
+        client.entered()
+        await client.refuse(ANSWER)
+        client.close()
+
+    embedded = await embed(serve)
+    embedded.service.limits = replace(embedded.service.limits, heads=1)
+    async with asyncio.timeout(DEADLINE):
+        lingering, lingering_writer = await embedded.connect()
+        lingering_writer.write(CONNECT)
+        assert await lingering.read() == ANSWER
+        reader, writer = await embedded.connect()
+        writer.write(CONNECT)
+        assert await reader.read() == ANSWER
+    assert embedded.service.away == ["127.0.0.1"]
+    for each in (lingering_writer, writer):
+        each.close()
+    await embedded.idle()

@@ -10,6 +10,7 @@ longer than all others, or had its answer. `mitmdump -s` accepts by itself: only
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from towline.core.waiting import Waiting
@@ -33,7 +34,8 @@ class Gate:
         goes = self._waiting.enter(writer, _client_of(writer), limit=self._limit())
         if goes is not None:
             self._turned_away(_client_of(goes))
-            goes.write(CROWDED)
+            with contextlib.suppress(RuntimeError):  # it has had its answer, and FIN
+                goes.write(CROWDED)
             goes.close()
 
     def leave(self, writer: asyncio.StreamWriter) -> None:
