@@ -41,6 +41,7 @@ class DohServer:
         self._status = status
         self._body = body
         self._writers: set[asyncio.StreamWriter] = set()
+        self._mute: set[asyncio.StreamWriter] = set()
         self._context = context
         self._address = address
 
@@ -64,6 +65,10 @@ class DohServer:
         """Close every connection."""
         for writer in self._writers:
             writer.transport.abort()
+
+    def mute(self) -> None:
+        """Answer nothing more over the connections that are open."""
+        self._mute |= self._writers
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
@@ -125,6 +130,8 @@ class DohServer:
         head: dict[str, str],
         question: bytes,
     ) -> None:
+        if writer in self._mute:
+            return
         body = await self._respond(head, question)
         connection.send_headers(stream, [(":status", str(self._status)), ("content-type", MESSAGE)])
         for start in range(0, len(body), 16000):

@@ -17,7 +17,7 @@ from tests.net.resolvers import TableResolver
 from tests.net.test_resolve import endpoints, soon
 
 from towline.errors import DialError
-from towline.net import doh, over_route
+from towline.net import dns, doh, over_route
 from towline.net.direct import DirectDialer
 from towline.net.dns import DnsResolver
 from towline.net.doh import HttpsServer
@@ -96,6 +96,32 @@ async def test_connects_anew_when_the_server_has_closed(authority: trustme.CA, p
         server.drop()
         await asyncio.sleep(0.05)
         assert await names.resolve("other.test", 443, deadline=soon()) == endpoints("192.0.2.2")
+
+
+async def test_a_connection_that_has_fallen_silent_is_left(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that has dropped it tells nobody: the question that it leaves unanswered is the last one over it."""
+    zones = ZONES | {"other.test": Zone(A=["192.0.2.2"])}
+    async with doh_server(zones, authority) as server, resolver(server.port) as names:
+        await names.resolve(NAME, 443, deadline=soon())
+        server.mute()
+        monkeypatch.setattr(dns, "LOOKUP_TIME", 0.2)
+        with pytest.raises(DialError, match="no answer"):
+            await names.resolve("other.test", 443, deadline=soon())
+        monkeypatch.setattr(dns, "LOOKUP_TIME", 5.0)
+        assert await names.resolve("other.test", 443, deadline=soon()) == endpoints("192.0.2.2")
+        assert server.connections == ["h2", "h2"]
+
+
+async def test_on_another_network_it_connects_anew(authority: trustme.CA) -> None:
+    """What was made on the last one may be dead, and is not asked."""
+    async with doh_server(ZONES, authority) as server, resolver(server.port) as names:
+        await names.resolve(NAME, 443, deadline=soon())
+        server.mute()
+        names.forget()
+        assert set(await names.resolve(NAME, 443, deadline=soon())) == set(endpoints("192.0.2.1", "2001:db8::1"))
+        assert server.connections == ["h2", "h2"]
 
 
 async def test_closes_what_is_not_used(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,10 @@ class NameServer(Protocol):
         """
         ...
 
+    def renew(self) -> None:
+        """Ask over new connections from now on."""
+        ...
+
     def close(self) -> None:
         """Close the connections; the questions under way were cancelled just now."""
         ...
@@ -151,8 +155,9 @@ class DnsResolver:
         return DialError(OutcomeKind.UNRESOLVED, Phase.RESOLVE, Blame.ROUTE, f"{why} from {self._name}")
 
     def forget(self) -> None:
-        """The network has changed, and answers may be others there."""
+        """The network has changed: answers may be others there, and connections that were made on the last one dead."""
         self._answers = Answers()
+        self._server.renew()
 
     def close(self) -> None:
         """End the questions under way, and the connections to the server."""

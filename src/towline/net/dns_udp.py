@@ -41,6 +41,9 @@ class UdpServer:
         response = await self._over_udp(query)
         return await self._over_tcp(query) if response.flags & dns.flags.TC else response
 
+    def renew(self) -> None:
+        """There are no connections to renew."""
+
     def close(self) -> None:
         """There are no connections: a question's socket goes with it."""
 

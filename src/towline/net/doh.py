@@ -6,6 +6,7 @@ resolved by the system: an address in the URL depends on nobody.
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 
 import dns.message
@@ -43,14 +44,24 @@ class HttpsServer:
                 http2=True,
                 network_backend=self._network,
             )
+        pool = self._pool
         try:
             try:
-                message = await self._exchange(self._pool, query.to_wire())
+                message = await self._exchange(pool, query.to_wire())
             except (OSError, httpcore.ProtocolError):  # of a connection that was kept and has ended meanwhile
-                message = await self._exchange(self._pool, query.to_wire())
+                message = await self._exchange(pool, query.to_wire())
         except httpcore.ProtocolError as error:
             raise _useless(f"no HTTP: {brief(str(error))}") from error
+        except asyncio.CancelledError:  # no answer in time: over HTTP/2 the pool would go on to ask who is silent
+            if self._pool is pool:
+                self.renew()
+            raise
         return response_to(query, message)
+
+    def renew(self) -> None:
+        """Ask over new connections from now on; the old ones close when no question is under way over them."""
+        self._pool = None
+        self._network.close()
 
     async def _exchange(self, pool: httpcore.AsyncConnectionPool, question: bytes) -> bytes:
         """The message that the server responds with."""
