@@ -336,6 +336,15 @@ async def test_where_a_redirect_may_lead(location: str, why: str, registry: Regi
     assert await blocked(registry, authority, "/v2/library/test/blobs/", script) == why
 
 
+async def test_a_redirect_with_a_final_dot(registry: Registry, authority: trustme.CA) -> None:
+    """It leads to the same host, which is told of."""
+    blob = registry.host(Role.BLOB)
+    registry.api.now("/v2/library/test/blobs/", answer(307, b"", f"Location: https://{blob.host}.:{blob.port}/layer"))
+    *_, last = await probed(registry, authority, image=IMAGE)
+    assert (last.target, last.ok) == (blob, True)
+    assert last.carried is not None
+
+
 async def test_the_guard_is_asked(registry: Registry, authority: trustme.CA) -> None:
     """A host that may not be reached is not, whoever names it."""
 

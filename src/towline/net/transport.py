@@ -163,7 +163,8 @@ class _Backend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        return await self._transport.connect(Target(host, port))
+        # As its URL spells it, which may be with a final dot; whoever admitted it, and reads the visits, spells it so.
+        return await self._transport.connect(Target.parse(Target(host, port).authority))
 
 
 class Connection(httpcore.AsyncNetworkStream):
