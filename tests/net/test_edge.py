@@ -77,6 +77,20 @@ async def test_ends_at_the_deadline_with_the_phase_reached() -> None:
     assert caught.value.detail.endswith(" s in the TLS handshake")
 
 
+@pytest.mark.parametrize("phase", Phase)
+async def test_every_phase_may_be_too_slow(phase: Phase) -> None:
+    """There are words for each, and the route is to blame."""
+
+    async def hang() -> None:
+        async with dialing(0.0, to="target") as progress:
+            progress.phase = phase
+            await asyncio.Event().wait()
+
+    with pytest.raises(DialError, match="timeout") as caught:
+        await hang()
+    assert (caught.value.kind, caught.value.phase, caught.value.blame) == (OutcomeKind.TIMEOUT, phase, Blame.ROUTE)
+
+
 async def test_passes_on_what_is_no_failure_of_a_dial() -> None:
     """A DialError stays as it is, cancellation stays cancellation, and a bug stays visible."""
     later = asyncio.get_running_loop().time() + 10

@@ -47,6 +47,7 @@ _WAITING = {
     Phase.CONNECT: "",
     Phase.TLS: " in the TLS handshake",
     Phase.PROXY: " waiting for its answer",
+    Phase.FIRST_FLIGHT: " waiting for its answer",
     Phase.ESTABLISHED: " waiting for its answer",
 }
 
