@@ -235,6 +235,7 @@ class Service:
         changes = compare(self._config, loaded)
         self._listening = tuple(listening)
         self._adopt(config, deciding, dialers, changes)
+        self._drained &= {spec.name for spec in config.routes}
         self._ledger.forget(changes.forgotten)
         self._verifying.forget_routes(changes.forgotten)
         self._measuring.reloaded(config.health.probe_bytes, changes.forgotten)
@@ -257,7 +258,6 @@ class Service:
             failover=config.failover,
             limits=self._limits(config),
         )
-        self._drained &= here
         self._leaving.routes(changes.left)
 
     def rank(self, target: Target) -> Ranking:
@@ -272,7 +272,7 @@ class Service:
     def offer(self, routes: Sequence[RouteSpec], *, anew: bool) -> Changes:
         """Take what the machine offers now, where the configuration names no routes; `anew`: decide anew in any case.
 
-        What was learned of a route that goes is kept: it is the same when it is back.
+        What was learned of a route that goes is kept, and that it is drained: it is the same when it is back.
         """
         config = with_offers(self._config, routes)
         changes = compare(self._config, config)
