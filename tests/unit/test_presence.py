@@ -92,3 +92,13 @@ def test_absent_routes_are_last_and_say_why() -> None:
         ("office", "fast"),
         ("vpn", "interface wg0 is gone"),
     ]
+
+
+def test_a_choice_that_is_absent_is_none() -> None:
+    """Another one is made, which then keeps its place; where all are absent, there is no other."""
+    kind = Classification("dockerhub", Role.API, "registry.test", "")
+    candidates = tuple(Candidate(name, 1.0, "fast", 0.25) for name in ("vpn", "direct"))
+    ranking = Ranking(Target("registry.test", 443), kind, candidates, choice="vpn")
+    assert absent_last(ranking, {"vpn": "gone"}.get).choice == "direct"
+    assert absent_last(ranking, {"direct": "gone"}.get).choice == "vpn"
+    assert absent_last(ranking, {"vpn": "gone", "direct": "gone"}.get).choice == "vpn"

@@ -52,11 +52,14 @@ class Presence:
 
 
 def absent_last(ranking: Ranking, absence: Callable[[str], str | None]) -> Ranking:
-    """The ranking with the routes that are absent behind all others, for that reason."""
+    """The ranking with absent routes behind all others, for that reason; the choice is one that is here."""
     here, absent = [], []
     for candidate in ranking.candidates:
         if reason := absence(candidate.route):
             absent.append(replace(candidate, reason=reason))
         else:
             here.append(candidate)
-    return replace(ranking, candidates=(*here, *absent)) if absent else ranking
+    if not absent:
+        return ranking
+    is_here = not here or any(one.route == ranking.choice for one in here)
+    return replace(ranking, candidates=(*here, *absent), choice=ranking.choice if is_here else here[0].route)
