@@ -12,6 +12,7 @@ from towline.core.level import (
     DOUBT,
     LEAST,
     MAX_SPREAD,
+    MAX_VARIANCE,
     MIN_SPREAD,
     SPREAD,
     USUAL,
@@ -161,6 +162,17 @@ def test_shaken() -> None:
     belief = level.belief(now=now)
     assert belief is not None
     assert (belief.value, belief.variance) == pytest.approx((0.2, SPREAD + 0.5))
+
+
+def test_shaken_without_end() -> None:
+    """An interface that comes and goes for hours leaves a level that can still be reckoned with."""
+    level, now = after(0.2)
+    for _ in range(20_000):
+        level.shaken(2.0)
+    belief = level.belief(now=now)
+    assert belief is not None
+    assert (belief.value, belief.variance) == pytest.approx((0.2, MAX_VARIANCE))
+    assert level.usual() is not None
 
 
 def test_joining() -> None:

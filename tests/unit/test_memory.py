@@ -122,6 +122,7 @@ def changed(change: Callable[[Any], object]) -> object:
         changed(lambda data: data["health"][0]["dial"].update(value=0)),
         changed(lambda data: data["health"][0]["dial"].update(age=float("nan"))),
         changed(lambda data: data["health"][0]["dial"].update(variance=True)),
+        changed(lambda data: data["health"][0]["dial"].update(variance=1e9)),
         changed(lambda data: data["sizes"][0].update(bytes=10**12)),
     ],
 )

@@ -31,6 +31,7 @@ COHERENCE = 10.0  # seconds that a moment lasts: samples of one moment tell of t
 MOST_ALIKE = 20.0  # samples that count as one at most: a level that is told a hundred times a second moves all the same
 NEWS = 2.0  # deviations from which on a sample counts in full, whenever the last one was
 DOUBT = 120.0  # seconds for which a clipped sample waits for a second one on its side
+MAX_VARIANCE = 25.0  # of a log: within a factor of e to the 5, which is as good as to know nothing
 LEAST = 1e-6  # samples are at least this: a loopback dial may take no time on a coarse clock
 MOST = 1e15  # and at most this: bytes that came in no time on such a clock have no rate
 
@@ -146,4 +147,4 @@ class Level:
 
     def shaken(self, variance: float) -> None:
         """Be less sure by so much: the world may be another now."""
-        self.variance += variance
+        self.variance = min(self.variance + variance, MAX_VARIANCE)

@@ -16,7 +16,7 @@ from typing import Any
 
 from towline.core.health import Health, Key, Tries
 from towline.core.learned import FACTOR, TYPICAL, Learned
-from towline.core.level import MAX_SPREAD, MIN_SPREAD, Level
+from towline.core.level import MAX_SPREAD, MAX_VARIANCE, MIN_SPREAD, Level
 from towline.types import Role
 
 VERSION = 1
@@ -92,7 +92,7 @@ def _health_in(entry: Mapping[str, Any], later: float, now: float) -> tuple[Key,
 
 def _level_in(level: Level, entry: Mapping[str, Any], later: float, now: float) -> None:
     level.log = math.log(_number(entry["value"], 1e-9))
-    level.variance = _number(entry["variance"], 0.0)
+    level.variance = _number(entry["variance"], 0.0, MAX_VARIANCE)
     level.spread = _number(entry["spread"], MIN_SPREAD, MAX_SPREAD)
     level.measured_at = now - _number(entry["age"], 0.0) - later
 
