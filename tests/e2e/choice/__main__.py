@@ -74,7 +74,7 @@ def _choices(stage: Stage, tunnels: int) -> Verdict:
 
 
 def _turn(stage: Stage, change: str) -> Verdict:
-    result = turn(stage, [CHANGES[change]], warm_up=WARM_UP, within=WITHIN, worse_for=WORSE_FOR)
+    result = turn(stage, CHANGES[change], warm_up=WARM_UP, within=WITHIN, worse_for=WORSE_FOR)
     worse, better = WITHIN
     return result.worse.within(worse) and result.better.within(better), str(result)
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import takewhile
 
 from tests.e2e.choice.figures import Change, Choices, Followed, Switches, Turn, first_right
@@ -69,24 +70,19 @@ def _errand(visitor: Visitor, rng: random.Random) -> Errand:
             return layer(rng.choice(SIZES))
 
 
-def turn(
-    stage: Stage, changes: Collection[Change], *, warm_up: float, within: tuple[float, float], worse_for: float
-) -> Turn:
-    """Make best routes worse in the middle of a pull and then well again, and pull until pulls are right each time.
+def turn(stage: Stage, change: Change, *, warm_up: float, within: tuple[float, float], worse_for: float) -> Turn:
+    """Make a best route worse in the middle of a pull and then well again, and pull until pulls are right each time.
 
     `within`: seconds that each of the two may take; it stays worse for `worse_for` seconds at least.
     """
 
-    def worsen() -> None:
-        for change in changes:
-            stage.links.change(change.link, **change.worse)
-
     with warm(stage, warm_up) as visitor:
         began = time.monotonic()
-        worse = _follow(visitor, worsen, {role: change.then for change in changes for role in change.roles}, within[0])
+        worsen = partial(stage.links.change, change.link, **change.worse)
+        worse = _follow(visitor, worsen, dict.fromkeys(change.roles, change.then), within[0])
         pull_for(visitor, worse_for - (time.monotonic() - began), SMALL_IMAGE)
-        right = {role: change.link for change in changes for role in change.roles}
-        return Turn(worse, _follow(visitor, stage.links.restore, right, within[1]))
+        better = _follow(visitor, stage.links.restore, dict.fromkeys(change.roles, change.link), within[1])
+        return Turn(worse, better)
 
 
 def _follow(visitor: Visitor, happen: Callable[[], None], right: Mapping[str, str], within: float) -> Followed:
