@@ -2,6 +2,7 @@
 
     an interface came or went     where the configuration names no routes, routes come and go with it
     a route may lead elsewhere    what was found of it lately is in doubt
+    it is another network         what was learned in the old one is kept, what is known of the new one is recalled
     a tunnel's interface or       it is stranded, and released as its client can bear it (core/stranded.py): FIN, for
     address is gone               it to resume. An idle one goes at once, which costs nothing
     packets leave another way,    tunnels are tested: the kernel asks each peer whether it is still there (net/leg.py).
@@ -13,6 +14,7 @@ No route is blamed for any of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import Protocol
@@ -29,12 +31,14 @@ from towline.net import discover
 from towline.net.leg import HURRIED
 from towline.net.relay import Relay
 from towline.net.watch import Change, NetworkWatch
+from towline.remembering import Remembering
 from towline.types import IPAddress, Ranking, RouteSpec, Target
 from towline.views import NetworkView
 from towline.watching import Watching
 
 log = structlog.get_logger("towline")
 
+FIRST_LOOK = 2.0  # seconds that a start waits for it; it takes some milliseconds, or one second where a router is new
 TEST_LASTS = HURRIED + 1.0  # seconds after which a tested connection has ended or answered
 
 
@@ -62,11 +66,12 @@ class Composed(Protocol):
 class Roaming:
     """Watches the network for one Service, and acts. `close()` before the loop ends."""
 
-    def __init__(self, composed: Composed, watching: Watching, presence: Presence) -> None:
+    def __init__(self, composed: Composed, watching: Watching, presence: Presence, remembering: Remembering) -> None:
         """`presence` is written here and read where routes are ranked."""
         self._composed = composed
         self._watching = watching
         self._presence = presence
+        self._remembering = remembering
         self._loop = asyncio.get_running_loop()
         self._network = NetworkWatch(self.changed)
         self._changed_at: float | None = None
@@ -76,19 +81,30 @@ class Roaming:
         self._calming: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Watch from now on."""
+        """Watch from now on; a second time does nothing."""
         self._network.start()
+        self._remembering.start()
+
+    async def look_around(self) -> None:
+        """Start, and return when the network is known and what was learned in it is recalled: in time for a client."""
+        self.start()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LOOK):
+                await self._network.looked.wait()
 
     def close(self) -> None:
         """Watch no more."""
         self._network.close()
+        self._remembering.close()
         if self._calming is not None:
             self._calming.cancel()
 
     def view(self) -> NetworkView:
         """The network as it is now."""
-        network, at = self._presence.network, self._changed_at
+        network, at, recalled_at = self._presence.network, self._changed_at, self._remembering.recalled_at
         return NetworkView(
+            fingerprint=self._remembering.fingerprint,
+            recalled_seconds_ago=None if recalled_at is None else self._loop.time() - recalled_at,
             ways_out=() if network is None else tuple(way.describe() for way in network.ways_out),
             changed_seconds_ago=None if at is None else self._loop.time() - at,
         )
@@ -111,6 +127,7 @@ class Roaming:
     def changed(self, change: Change) -> None:
         """Act upon a change; where it mattered, say so."""
         now = self._loop.time()
+        self._remembering.keep()  # before it is in doubt
         self._presence.seen(change.after, change.difference, now=now)
         offers = self._rediscover(anew=_differ_in_fakes(change))
         routes = self._composed.config.routes
@@ -118,6 +135,7 @@ class Roaming:
         if concerned:
             self._changed_at = now
             self._composed.doubt()
+        self._remembering.arrive(change.after)
         released, tested = self._see_to_tunnels(change)
         if concerned or offers or released:
             counts = {"released": released, "tested": tested}

@@ -30,9 +30,11 @@ from towline.dialers import Dialers
 from towline.errors import ConfigError, ListenError, Problem, Refused
 from towline.leaving import Leaving
 from towline.measuring import Present, measuring
+from towline.memory import Memory
 from towline.net.pipes import PipePool
 from towline.net.resolve import SystemResolver
 from towline.probing import Probing
+from towline.remembering import Remembering
 from towline.roaming import Roaming
 from towline.serving import Client, Serving
 from towline.types import Address, Ranking, RouteSpec, Target
@@ -54,7 +56,7 @@ type Listen = Callable[[Sequence[Address]], Awaitable[Sequence[str]]]
 class Service:
     """One running Towline. Made inside the running event loop, whose clock is the clock of everything in it."""
 
-    def __init__(self, config: Config, *, descriptors: int | None = None) -> None:
+    def __init__(self, config: Config, *, descriptors: int | None = None, memory: Memory | None = None) -> None:
         """`descriptors` is how many the process may have; the configured limits are lowered to what they can hold."""
         loop = asyncio.get_running_loop()
         self._clock = loop.time
@@ -86,17 +88,14 @@ class Service:
             watching=Watching(
                 self._ledger,
                 policy=lambda: self._config.stall,
-                probing=Probing(
-                    self._ledger,
-                    rank=lambda target: self._deciding.rank(target),
-                    dialers=lambda: self._serving.dialers,
-                ),
+                probing=Probing(self._ledger, rank=self.rank, dialers=lambda: self._serving.dialers),
             ),
             verifying=self._verifying,
             asked=self._measuring.asked,
         )
         self._leaving = Leaving(self._ledger, self._serving.relays)
-        self._roaming = Roaming(self, self._serving.watching, self._presence)
+        remembering = Remembering(self._ledger.learned, memory)
+        self._roaming = Roaming(self, self._serving.watching, self._presence, remembering)
         self._removed: dict[str, RouteSpec] = {}
         """Routes that a reload took out; shown until their last tunnel has ended."""
         self._listening: tuple[str, ...] = ()
@@ -204,6 +203,10 @@ class Service:
         log.info(event, name=spec.name, tunnels=view.route.tunnels, in_use=in_use)
         return view
 
+    async def look_around(self) -> None:
+        """Find out where this machine is before the listeners open: the first client is to have what is known."""
+        await self._roaming.look_around()
+
     def started(self, listening: Sequence[str]) -> None:
         """The listeners are open, at these addresses: say what was found, be ready, and watch the network."""
         self._listening = tuple(listening)
@@ -299,7 +302,7 @@ class Service:
         told = {name: getattr(changes, name) for name in ("added", "removed", "changed", "kept", "settings")}
         log.info("reloaded", file=self._config.path, **told)
         if changes.restart:
-            log.warning("restart_needed", keys=changes.restart, why="the admin side is set up at the start")
+            log.warning("restart_needed", keys=changes.restart, why="they are taken at the start")
         self._reload = ReloadView(self._reload.count + 1, ok=True, restart=changes.restart, **told)
         self._reloaded_at = self._clock()
 

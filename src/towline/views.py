@@ -88,6 +88,10 @@ class NetworkView:
     """How packets leave where no route says otherwise: `wlan0, gateway 192.0.2.1`; IPv4 before IPv6."""
     changed_seconds_ago: float | None = None
     """Since the last change that concerned a route, or the last sleep."""
+    fingerprint: str | None = None
+    """The name under which what is learned here is remembered; it says nothing to anybody else."""
+    recalled_seconds_ago: float | None = None
+    """Since what was learned here earlier was recalled; None where nothing was."""
 
 
 @dataclass(frozen=True, slots=True)

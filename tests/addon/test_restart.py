@@ -73,6 +73,7 @@ async def test_route_that_leaves(
         while not ended.done():
             await working.echo()
             await asyncio.sleep(0.02)
+    await until(lambda: len(proxy.service.snapshot().tunnels) == 1)
     views = {view.name: view for view in proxy.service.snapshot().routes}
     assert (views["other"].draining, views["other"].tunnels, views["direct"].draining) == (True, 1, False)
     fresh = await Tunnel.through(proxy, upstream)

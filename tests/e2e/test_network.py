@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from tests.e2e.rig.clients import HUB_REFERENCE, ContainerClient
@@ -93,7 +94,7 @@ def layers_left_behind(towline: Towline) -> int:
 
 def events(towline: Towline, name: str) -> list[list[str]]:
     """What the log's lines of this event say has happened."""
-    return [record.get("what") or [record["why"]] for record in towline.records() if record["event"] == name]
+    return [record.get("what") or [record.get("why", "")] for record in towline.records() if record["event"] == name]
 
 
 def test_a_vpn_that_comes_and_goes_is_a_route(
@@ -171,3 +172,24 @@ def test_stopped_under_a_pull(
     assert [words[0].partition(" for ")[0] for words in events(towline, "network_changed")] == ["nothing ran"]
     assert events(towline, "released") == events(towline, "cut") == []
     assert {tunnel["route"] for tunnel in towline.finish()} == {"direct"}
+
+
+def test_a_warm_start_knows_the_routes(
+    world: World, client: Callable[[str], ContainerClient], image: Image, start_towline: StartTowline, tmp_path: Path
+) -> None:
+    """What one process has learned ranks the routes of the next one before its first connection."""
+    routes = {"slow": {"interface": INTERFACE_LINK}, "direct": {}}
+    first = start_towline(routes, state=str(tmp_path / "state"))
+    with world.slowed(INTERFACE_LINK, 20):
+        for _ in range(2):
+            assert client("skopeo").pull() == image.digest
+    assert first.stop() == 0
+    second = start_towline(routes, state=str(tmp_path / "state"))
+    second.process.wait_until(lambda: bool(events(second, "memory_recalled")), "it remembers", timeout=SETTLED)
+    known = {view["name"]: view["registries"] for view in second.status()["routes"]}
+    rates = {name: registries[0]["rate_bytes_per_second"] for name, registries in known.items() if registries}
+    assert rates["slow"] == pytest.approx(20e6 / 8, rel=0.5)
+    assert second.status()["network"]["recalled_seconds_ago"] is not None
+    assert client("skopeo").pull() == image.digest
+    blobs = [tunnel["route"] for tunnel in second.finish() if tunnel["role"] == "blob"]
+    assert blobs[0] == "direct"

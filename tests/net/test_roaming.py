@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,13 +18,16 @@ from towline import roaming as module
 from towline.config import parse, with_offers
 from towline.config.changes import Changes
 from towline.config.changes import compare as compare_configs
+from towline.core.learned import Learned
 from towline.core.network import Difference, Interface, Network, WayOut, compare
 from towline.core.presence import Presence
 from towline.core.stranded import Stranded
 from towline.errors import Refused
+from towline.memory import Memory
 from towline.net import discover
 from towline.net.leg import Way
 from towline.net.watch import Change
+from towline.remembering import Remembering
 from towline.roaming import Roaming
 from towline.types import Candidate, Classification, Ranking, Role, RouteSpec, Target
 from towline.watching import Watching
@@ -73,7 +77,7 @@ class FakeWatched:
 class World:
     """What the service composed and a watch over tunnels, as far as roaming sees them."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.presence = Presence()
         text = "routes: {vpn: {interface: wg0}, direct: {}}"
         self.config = parse(text, place="test", base=Path(), environ={}, discovered=())
@@ -81,7 +85,9 @@ class World:
         self.offered: list[tuple[list[str], bool]] = []
         self.doubts = self.wakings = self.excuses = 0
         self.tunnels: list[tuple[FakeWatched, FakeRelay]] = []
-        self.roaming = Roaming(self, cast("Watching", self), self.presence)
+        self.learned = Learned()
+        self.remembering = Remembering(self.learned, Memory(folder))
+        self.roaming = Roaming(self, cast("Watching", self), self.presence, self.remembering)
         self.network: Network | None = None
 
     def rank(self, target: Target) -> Ranking:
@@ -96,6 +102,7 @@ class World:
 
     def doubt(self) -> None:
         self.doubts += 1
+        self.learned.health.clear()
 
     def under_way(self) -> list[tuple[FakeWatched, FakeRelay]]:
         return list(self.tunnels)
@@ -129,9 +136,9 @@ class World:
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
+async def world(tmp_path: Path) -> AsyncIterator[World]:
     """At home, with a VPN."""
-    world = World()
+    world = World(tmp_path)
     world.becomes(BOTH)
     world.offered.clear()
     yield world
@@ -240,11 +247,36 @@ async def test_a_proxy_with_fake_addresses_comes_up(world: World) -> None:
     assert [anew for _, anew in world.offered] == [True, True]
 
 
+async def test_each_network_has_its_memory(world: World) -> None:
+    """What was learned is kept before it is in doubt, and recalled when the machine is back; the view says so."""
+    at_home = world.roaming.view().fingerprint
+    now = asyncio.get_running_loop().time()
+    world.learned.of("direct", "hub", Role.API).dialed(0.42, now=now)
+    world.becomes(replace(BOTH, ways_out=(WayOut("wg0", VPN_IP),)))
+    view = world.roaming.view()
+    assert view.fingerprint not in {None, at_home}
+    assert view.recalled_seconds_ago is None
+    assert world.learned.health == {}
+    world.becomes(BOTH)
+    view = world.roaming.view()
+    assert view.fingerprint == at_home
+    assert view.recalled_seconds_ago == pytest.approx(0.0, abs=1.0)
+    assert world.learned.of("direct", "hub", Role.API).dial.value == pytest.approx(0.42)
+
+
 async def test_it_watches_the_machine_that_it_runs_on(world: World) -> None:
-    """Started, it soon knows this machine's own network."""
-    world.roaming.start()
-    async with asyncio.timeout(DEADLINE):
-        while world.presence.network == BOTH:  # noqa: ASYNC110 - it is read in a thread
-            await asyncio.sleep(0.01)
+    """Once it has looked around it knows this machine's own network."""
+    await world.roaming.look_around()
     assert world.presence.network is not None
+    assert world.presence.network != BOTH
     assert world.presence.network.interface("lo") is not None
+
+
+async def test_a_look_that_takes_long_holds_nobody_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy serves without it."""
+    monkeypatch.setattr(module, "FIRST_LOOK", 0.05)
+    go_on = threading.Event()
+    monkeypatch.setattr(world.roaming._network, "_read", lambda: (go_on.wait(DEADLINE), NOTHING)[1])
+    await world.roaming.look_around()
+    assert world.presence.network == BOTH
+    go_on.set()

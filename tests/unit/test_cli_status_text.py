@@ -8,7 +8,7 @@ from tests.web.fakes import SNAPSHOT
 
 from towline.cli.layout import COLUMNS, width
 from towline.cli.status_text import MAX_TUNNELS, status_text
-from towline.views import ProbesView, ReloadView, Snapshot
+from towline.views import NetworkView, ProbesView, ReloadView, Snapshot
 
 GOLDEN = """\
 towline 1.2.3 ready: 1 of 2 routes usable, 2 tunnels open, up 2 h
@@ -48,6 +48,24 @@ def test_health_line_comes_first(ready: bool, draining: bool, state: str) -> Non
     """The first line says what to think of the rest."""
     first, *_ = plain(replace(SNAPSHOT, ready=ready, draining=draining)).splitlines()
     assert first.startswith(f"towline 1.2.3 {state}: ")
+
+
+def test_network() -> None:
+    """How packets leave, since when, and whether what is learned here was known before."""
+    network = NetworkView(("wlan0, gateway 192.0.2.1", "wlan0, gateway fe80::1"), 12.0, "2ca54605cf21013b", 11.0)
+    text = plain(replace(SNAPSHOT, network=network))
+    assert "\nleaving by wlan0, gateway 192.0.2.1; wlan0, gateway fe80::1, changed 12 s ago\n" in text
+    assert "\nnetwork 2ca54605cf21013b, known before: recalled 11 s ago\n" in text
+    new = plain(replace(SNAPSHOT, network=replace(network, changed_seconds_ago=None, recalled_seconds_ago=None)))
+    assert "gateway fe80::1\nnetwork 2ca54605cf21013b, not known before\n" in new
+
+
+def test_a_route_that_is_absent() -> None:
+    """It is not usable, and says why."""
+    direct, vpn = SNAPSHOT.routes
+    text = plain(replace(SNAPSHOT, routes=(replace(direct, absent="interface wg0 is gone"), vpn)))
+    assert "0 of 2 routes usable" in text
+    assert "\n  interface wg0 is gone\n" in text
 
 
 def test_probes_that_are_off() -> None:

@@ -42,6 +42,7 @@ def test_no_file_is_the_default_of_every_key() -> None:
         admin=DEFAULT_ADMIN,
         admin_hosts=frozenset(),
         admin_token_file=None,
+        state="auto",
         routes=(RouteSpec("direct", origin="default"), VPN),
         offered=True,
         registries=(),

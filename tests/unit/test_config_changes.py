@@ -90,9 +90,14 @@ def test_no_section_is_forgotten() -> None:
 
 @pytest.mark.parametrize(
     ("text", "key"),
-    [("admin: null", "admin"), ("admin_hosts: [towline]", "admin_hosts"), ("admin_token_file: t", "admin_token_file")],
+    [
+        ("admin: null", "admin"),
+        ("admin_hosts: [towline]", "admin_hosts"),
+        ("admin_token_file: t", "admin_token_file"),
+        ("state: null", "state"),
+    ],
 )
 def test_what_waits_for_a_restart_is_told_apart(text: str, key: str) -> None:
-    """The admin side is no setting that a reload applies."""
+    """The admin side and the state folder are no settings that a reload applies."""
     changes = compare(parsed("{}"), parsed(text))
     assert (changes.settings, changes.restart) == ((), (key,))

@@ -18,11 +18,13 @@ from towline.cli.configuration import load
 from towline.config import DEFAULT_LISTEN, Config
 from towline.core.capacity import within
 from towline.errors import AdminError
+from towline.memory import Memory
 from towline.proxy.addon import TowlineAddon
 from towline.proxy.master import LeanMaster
 from towline.service import Service
 from towline.system import admin_token
 from towline.system.descriptors import raise_limit
+from towline.system.state import state_folder
 from towline.system.systemd import Supervisor
 from towline.types import Address, Secret, Target
 
@@ -41,6 +43,7 @@ async def serve(config: Config, passed: Mapping[Address, socket.socket], *, load
         config = _listening_on(passed, config)
         service = _service(config)
         stack.callback(service.close)
+        await service.look_around()
         supervisor = Supervisor.of(os.environ)
         descriptors = {address: sock.fileno() for address, sock in passed.items()}
         master = LeanMaster(service, config.listen, supervisor, passed=descriptors)
@@ -100,4 +103,5 @@ def _service(config: Config) -> Service:
         hint = f"raise the hard limit (ulimit -Hn, LimitNOFILE=) above {after} for all that `limits` asks for"
         allowed = {"tunnels": limits.tunnels, "heads": limits.heads, "dials": limits.dials}
         log.info("few_descriptors", limit=after, was=before, **allowed, hint=hint)
-    return Service(config, descriptors=after)
+    folder = state_folder(config.state, os.environ)
+    return Service(config, descriptors=after, memory=None if folder is None else Memory.read(folder))

@@ -48,6 +48,8 @@ def _health(snapshot: Snapshot) -> Iterator[str]:
     yield fit(f"listening on {', '.join(snapshot.listen)}")
     if snapshot.network.ways_out:
         yield fit(f"leaving by {'; '.join(snapshot.network.ways_out)}{_changed(snapshot.network.changed_seconds_ago)}")
+    if snapshot.network.fingerprint is not None:
+        yield fit(f"network {snapshot.network.fingerprint}{_recalled(snapshot.network.recalled_seconds_ago)}")
     if snapshot.reload.ok is False:
         first = snapshot.reload.problems[0].partition("\n")[0]
         yield click.style(fit(f"reload{_ago(snapshot.reload.seconds_ago)} changed nothing: {first}"), fg="red")
@@ -55,6 +57,10 @@ def _health(snapshot: Snapshot) -> Iterator[str]:
 
 def _is_usable(route: RouteView) -> bool:
     return route.circuit != "open" and not route.draining and route.absent is None
+
+
+def _recalled(seconds: float | None) -> str:
+    return ", not known before" if seconds is None else f", known before: recalled{_ago(seconds)}"
 
 
 def _changed(seconds: float | None) -> str:

@@ -16,6 +16,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from towline.catalogue import load_catalogue
 from towline.config.access import access_policy
@@ -47,6 +48,8 @@ class Config:
     """Further names that a request to the admin side may have in Host."""
     admin_token_file: Path | None
     """The operator's token for the admin side; None is one that Towline makes."""
+    state: Path | Literal["auto"] | None
+    """The folder of what outlives the process; `auto` is the usual one, None is none."""
     routes: tuple[RouteSpec, ...]
     """Every route in the file's order, the disabled ones too."""
     offered: bool
@@ -100,6 +103,7 @@ def parse(text: str, *, place: str, base: Path, environ: Mapping[str, str], disc
         admin=keys.admin,
         admin_hosts=frozenset(keys.admin_hosts),
         admin_token_file=None if keys.admin_token_file is None else base / keys.admin_token_file,
+        state="auto" if keys.state == "auto" else None if keys.state is None else base / keys.state,
         routes=_with_direct(routes, keys.policy.unlisted),
         offered=keys.routes is None,
         registries=tuple(RegistrySpec(name, **dict(entry)) for name, entry in (keys.registries or {}).items()),

@@ -14,7 +14,7 @@ from towline.types import RouteSpec
 
 SETTINGS = ("listen", "registries", "policy", "access", "failover", "stall", "health", "limits", "log")
 """The sections beside `routes` that a reload applies."""
-AT_START = ("admin", "admin_hosts", "admin_token_file")
+AT_START = ("admin", "admin_hosts", "admin_token_file", "state")
 """What is taken at the start, and a reload leaves as it is."""
 
 

@@ -188,6 +188,7 @@ class FileKeys(Section):
     admin: _Listen | None = DEFAULT_ADMIN
     admin_hosts: Annotated[tuple[_Host, ...], _LIST] = ()
     admin_token_file: _Text | None = None
+    state: _Text | None = "auto"
     routes: dict[Annotated[str, AfterValidator(values.name)], RouteKeys] | None = None
     """None: `direct` and what the machine offers."""
     registries: dict[Annotated[str, AfterValidator(values.registry_name)], RegistryKeys] | None = None

@@ -67,11 +67,15 @@ class NetworkWatch:
         self._events: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
         self._retries = 0
+        self.looked = asyncio.Event()
+        """Set when it has looked for the first time."""
         self.network: Network | None = None
         """As it was last seen; None while it is not known."""
 
     def start(self) -> None:
-        """Look for the first time, and watch from then on."""
+        """Look for the first time, and watch from then on; a second time does nothing."""
+        if self._task is not None:
+            return
         self._events = self._subscribe()
         self._task = self._loop.create_task(self._run(), name="network watch")
 
@@ -88,6 +92,7 @@ class NetworkWatch:
                 await self._look(slept)
             except Exception:  # a bug; the next change is looked at all the same
                 log.exception("look_crashed")
+            self.looked.set()
             slept = await self._until_due()
 
     async def _until_due(self) -> float:

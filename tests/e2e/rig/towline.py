@@ -136,5 +136,5 @@ def _settings(routes: dict[str, Any] | None, sections: dict[str, Any]) -> dict[s
         "log": {"level": "info", "format": "json"},
     }
     for name, section in sections.items():
-        settings[name] = {**settings.get(name, {}), **section}
+        settings[name] = {**settings.get(name, {}), **section} if isinstance(section, dict) else section
     return settings
