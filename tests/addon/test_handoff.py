@@ -132,6 +132,31 @@ async def test_refusal_reaches_a_client_that_has_sent_more(embed: Embed) -> None
     await proxy.idle()
 
 
+async def test_refused_client_that_sends_without_end_is_ended(embed: Embed) -> None:
+    """It has its answer, and no one reads on for it."""
+    answer = b"HTTP/1.1 431 no\r\n\r\n"
+
+    async def serve(request: Request | Refused, client: HeldClient) -> None:
+        await client.refuse(answer)
+        client.close()
+
+    proxy = await embed(serve)
+    reader, writer = await proxy.connect()
+
+    async def flood() -> None:
+        while True:
+            writer.write(CONNECT * 1000)
+            await writer.drain()
+
+    flooding = asyncio.get_running_loop().create_task(flood())
+    async with asyncio.timeout(DEADLINE):
+        assert await reader.readexactly(len(answer)) == answer
+        with pytest.raises(ConnectionError):
+            await flooding
+    writer.close()
+    await proxy.idle()
+
+
 async def test_many_connections_are_forgotten(embed: Embed) -> None:
     """A hundred served connections leave nothing behind: no registration, no descriptor."""
 

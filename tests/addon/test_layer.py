@@ -12,7 +12,7 @@ from mitmproxy.proxy.context import Context
 
 from towline.core.head import HEAD_TIMEOUT, Request
 from towline.errors import Refused
-from towline.proxy.layer import Asked, RequestLayer, TowlineRequestHook
+from towline.proxy.layer import MAX_DISCARDED, Asked, RequestLayer, TowlineRequestHook
 from towline.types import Target
 
 CONNECT = b"CONNECT registry.example:443 HTTP/1.1\r\nHost: registry.example:443\r\n\r\n"
@@ -82,6 +82,18 @@ def test_head_that_never_ends_is_refused_at_the_deadline(playbook: Playbook) -> 
     late = Playbook()
     late.receive(CONNECT)
     assert late.feed(events.Wakeup(late.deadline)) == []
+
+
+def test_refused_client_is_read_for_so_long(playbook: Playbook) -> None:
+    """What a refused client still sends is forgotten; where it does not end, nothing more is read."""
+    inbox = playbook.asked(playbook.receive(b"\x16\x03\x01")).inbox
+    full: list[bool] = []
+    inbox.on_full = lambda: full.append(True)
+    inbox.discard()
+    playbook.receive(bytes(MAX_DISCARDED))
+    assert (bytes(inbox.pending), full) == (b"", [])
+    playbook.receive(b"x")
+    assert (bytes(inbox.pending), full) == (b"", [True])
 
 
 def test_client_that_closes_is_told_to_the_inbox(playbook: Playbook) -> None:

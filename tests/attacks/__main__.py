@@ -4,6 +4,8 @@
     --proxy NAME    only this one; may be repeated
 
 Each row is safe, or says what is not (tests/attacks/row.py has the words). Ends with 1 where a row of Towline's is not.
+Safe is what a proxy for registries owes its machine: squid and tinyproxy serve other ends, some of which need, say,
+private addresses, and other configurations than those of tests/attacks/doors.py close more.
 Attacks that are more than bytes are tests of their own, named at the end. Needs root and Debian's squid and tinyproxy.
 """
 

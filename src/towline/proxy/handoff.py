@@ -28,6 +28,7 @@ from towline.proxy.layer import MAX_PENDING, Asked, Inbox
 from towline.types import Address, IPAddress, Target
 
 LINGER = 2.0  # seconds that a refused client gets to read its answer and close
+HURRIED = 0.5  # the same for one that sends without end: more than a round trip, for the answer to arrive
 MAX_TURNS = 1000  # turns of the loop in which mitmproxy's task must have used what was read; one or two are usual
 
 
@@ -83,13 +84,22 @@ class HeldClient:
         return cast("asyncio.Transport", self._writer.transport)  # of a socket: both directions
 
     async def refuse(self, answer: bytes) -> None:
-        """Send a last answer, then FIN; wait for the client's FIN, so that no unread byte turns the close into RST."""
+        """Send a last answer, then FIN; wait for the client's FIN, so that no unread byte turns the close into RST.
+
+        A client that sends without end is not read for as long: that would cost the others more than it is worth.
+        """
         self._gate.enter(self._writer)  # again, where a tunnel was tried
+        closed = asyncio.Event()
+
+        def hurry() -> None:
+            self._pause_reading()
+            asyncio.get_running_loop().call_later(HURRIED, closed.set)
+
         try:
+            self._inbox.on_full = hurry
             self._inbox.discard()
             self._transport.resume_reading()
             await self.answer(answer)
-            closed = asyncio.Event()
             self.when_left(closed.set)
             with contextlib.suppress(OSError, TimeoutError):
                 self._writer.write_eof()

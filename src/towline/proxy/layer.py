@@ -27,6 +27,7 @@ from towline.core.head import HEAD_TIMEOUT, HeadReader, Request
 from towline.errors import Refused
 
 MAX_PENDING = 64 * 1024  # bytes past a head that are kept while its request waits; mitmproxy reads as much at once
+MAX_DISCARDED = 256 * 1024  # bytes that a refused client may still send and have read; one that goes on wants no answer
 
 
 @dataclass(slots=True)
@@ -40,13 +41,18 @@ class Inbox:
     on_closed: Callable[[], object] | None = None
     """Called once when `closed` becomes true."""
     on_full: Callable[[], object] = lambda: None
-    """Called when MAX_PENDING bytes are kept: nothing more should be read from the client for now."""
+    """Called when MAX_PENDING bytes are kept, or too many were discarded: nothing more should be read for now."""
     discarding: bool = False
     """The request is refused: what the client still sends is forgotten."""
+    discarded: int = 0
+    """Bytes of it."""
 
     def take(self, data: bytes) -> None:
         """Keep what came past the head, which may be the body of a push, until somebody uses it."""
         if self.discarding:
+            self.discarded += len(data)
+            if self.discarded > MAX_DISCARDED:
+                self.on_full()
             return
         self.pending += data
         if len(self.pending) >= MAX_PENDING:
