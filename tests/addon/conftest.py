@@ -8,22 +8,27 @@ from collections.abc import AsyncIterator
 from typing import cast
 
 import pytest
+from mitmproxy.addons import core, next_layer, proxyserver
+from mitmproxy.master import Master
+from mitmproxy.options import Options
 from tests.addon.embedded import DEADLINE, Embed, Embedded, Listener, ScriptedService, Serve
 from tests.addon.whole import Proxy, StartProxy, Upstream
 
+from towline.proxy.addon import TowlineAddon
 from towline.proxy.master import LeanMaster
 from towline.service import Service
 from towline.types import Address
 
 
 @pytest.fixture
-async def embed() -> AsyncIterator[Embed]:
-    """Start a LeanMaster around a `serve` function; ended with the test."""
+async def embed(request: pytest.FixtureRequest) -> AsyncIterator[Embed]:
+    """Start a LeanMaster around a `serve` function, or with the parameter `mitmdump` its addon; ended with the test."""
+    master_of = stock_master if getattr(request, "param", "") == "mitmdump" else lean_master
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(serve: Serve) -> Embedded:
             service = ScriptedService(serve)
-            master = LeanMaster(cast("Service", service), [("127.0.0.1", 0)], Listener(), passed={})
+            master = master_of(cast("Service", service))
             running = asyncio.get_running_loop().create_task(master.run())
 
             async def stop() -> None:
@@ -37,6 +42,18 @@ async def embed() -> AsyncIterator[Embed]:
             return Embedded(master, master.addons.get("proxyserver").listen_addrs()[0][1], service)
 
         yield start
+
+
+def lean_master(service: Service) -> Master:
+    """What `towline run` runs."""
+    return LeanMaster(service, [("127.0.0.1", 0)], Listener(), passed={})
+
+
+def stock_master(service: Service) -> Master:
+    """What of `mitmdump -s addons/towline_addon.py` a connection meets."""
+    master = Master(Options(mode=["regular@127.0.0.1:0"]))
+    master.addons.add(core.Core(), proxyserver.Proxyserver(), TowlineAddon(service), next_layer.NextLayer())
+    return master
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from mitmproxy.master import Master
+
 from towline.core.head import Request
 from towline.core.policy import LimitsPolicy
 from towline.errors import Refused
 from towline.proxy.handoff import HeldClient
-from towline.proxy.master import LeanMaster
 
 DEADLINE = 10.0  # seconds within which anything here must have happened
 
@@ -56,9 +57,9 @@ class Listener:
 
 @dataclass
 class Embedded:
-    """A running LeanMaster and where it listens."""
+    """A running master and where it listens."""
 
-    master: LeanMaster
+    master: Master
     port: int
     service: ScriptedService
 

@@ -74,13 +74,14 @@ def test_regular_mode_asks_for_the_layer_below_http_proxy() -> None:
     assert isinstance(instance.make_top_layer(Context(client, Options())), modes.HttpProxy)
 
 
+@pytest.mark.parametrize("embed", ["mitmdump"], indirect=True)
 async def test_connection_parts_are_where_the_hand_off_looks(embed: Embed) -> None:
     """connections[id].transports[client] holds a StreamReader and a StreamWriter over a real socket transport."""
     seen: dict[str, object] = {}
 
     async def serve(request: Request | Refused, client: HeldClient) -> None:
         seen["reader"] = client._reader
-        seen["transport"] = client._writer.transport
+        seen["transport"] = client._transport
         client.close()
 
     proxy = await embed(serve)
@@ -99,7 +100,15 @@ def test_handler_keeps_reading_task_and_watchdog_api() -> None:
     assert ConnectionHandler.__annotations__["transports"]
     assert hasattr(TimeoutWatchdog, "disarm")
     assert "disarm" in ProxyConnectionHandler.handle_hook.__code__.co_names
-    assert hasattr(events.Wakeup, "command") or "command" in events.Wakeup.__dataclass_fields__
+
+
+def test_commands_are_what_our_driver_knows() -> None:
+    """What connection.py does for a command is what its name says, and a wake-up brings its command back."""
+    wakeup = commands.RequestWakeup(1.5)
+    assert wakeup.delay == 1.5
+    assert events.Wakeup(wakeup).command is wakeup
+    assert issubclass(TowlineRequestHook, commands.Command)
+    assert issubclass(commands.CloseTcpConnection, commands.CloseConnection)
 
 
 async def test_update_of_listeners_keeps_what_stays(embed: Embed) -> None:
@@ -122,7 +131,7 @@ async def test_update_of_listeners_keeps_what_stays(embed: Embed) -> None:
 
 
 async def test_handler_has_its_top_layer(embed: Embed) -> None:
-    """ConnectionHandler.layer is what make_top_layer gave: a drain asks it whether a request has come."""
+    """What is listed among mitmproxy's connections has its layer: a drain asks it whether a request has come."""
 
     async def serve(request: Request | Refused, client: HeldClient) -> None:
         client.close()

@@ -1,4 +1,4 @@
-"""The hand-off on live connections: no byte lost or repeated, ends passed on, mitmproxy's bookkeeping closed."""
+"""The hand-off on live connections: no byte lost or repeated, ends passed on, the bookkeeping closed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from tests.addon.embedded import DEADLINE, Embed, Embedded
 from towline.core.head import Request
 from towline.errors import ClientLeft, Refused
 from towline.proxy.handoff import HeldClient
+
+pytestmark = pytest.mark.parametrize("embed", ["run", "mitmdump"], indirect=True)
 
 CONNECT = b"CONNECT registry.example:443 HTTP/1.1\r\nHost: registry.example:443\r\n\r\n"
 

@@ -40,10 +40,14 @@ class TowlineAddon:
             nextlayer.layer = RequestLayer(nextlayer.context)
 
     async def towline_request(self, asked: Asked) -> None:
-        """Serve one request; runs as long as its tunnel, beside mitmproxy's layers."""
+        """Serve one request of a connection that mitmproxy accepted; runs as long as its tunnel, beside its layers."""
         proxyserver: Proxyserver = ctx.master.addons.get("proxyserver")
         handler = proxyserver.connections[asked.client.id]
+        await self.serve(asked, HeldClient.of_mitmproxy(handler, asked, self.gate))
+
+    async def serve(self, asked: Asked, client: HeldClient) -> None:
+        """Serve one request to the end of its tunnel."""
         try:
-            await self._service.serve(asked.request, HeldClient(handler, asked, self.gate))
+            await self._service.serve(asked.request, client)
         except HandoffError as error:
             log.error("handoff_failed", client=str(asked.client.peername), why=str(error))

@@ -27,22 +27,22 @@ class Gate:
         """`limit` gives limits.heads as it is now; `turned_away` is told each client that has to go."""
         self._limit = limit
         self._turned_away = turned_away
-        self._waiting: Waiting[asyncio.StreamWriter] = Waiting()
+        self._waiting: Waiting[asyncio.Transport] = Waiting()
 
-    def enter(self, writer: asyncio.StreamWriter) -> None:
+    def enter(self, connection: asyncio.Transport) -> None:
         """Let it wait, and turn another away where that is one too many."""
-        goes = self._waiting.enter(writer, _client_of(writer), limit=self._limit())
+        goes = self._waiting.enter(connection, _client_of(connection), limit=self._limit())
         if goes is not None:
             self._turned_away(_client_of(goes))
             with contextlib.suppress(RuntimeError):  # it has had its answer, and FIN
                 goes.write(CROWDED)
             goes.close()
 
-    def leave(self, writer: asyncio.StreamWriter) -> None:
+    def leave(self, connection: asyncio.Transport) -> None:
         """It waits no more."""
-        self._waiting.leave(writer)
+        self._waiting.leave(connection)
 
 
-def _client_of(writer: asyncio.StreamWriter) -> str:
-    peer = writer.get_extra_info("peername")  # None where the client was gone before it was accepted
+def _client_of(connection: asyncio.Transport) -> str:
+    peer = connection.get_extra_info("peername")  # None where the client was gone before it was accepted
     return str(peer[0]) if peer else "unknown"

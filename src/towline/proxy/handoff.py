@@ -1,13 +1,14 @@
-"""The hand-off: takes the client's connection out of mitmproxy's hands without losing a byte or an end.
+"""The hand-off: takes the client's connection out of asyncio's and mitmproxy's hands without losing a byte or an end.
 
 The only file that touches mitmproxy's and asyncio's internals of a live connection; tests/addon/test_contract.py holds
-each of them, so that a new mitmproxy or Python fails there first:
+each of them, so that a new mitmproxy or Python fails there first. Under `mitmdump`:
 
     ProxyConnectionHandler.transports[client].{reader, writer}     where the connection is
     StreamReader._waiter                                           set only while read() waits on an empty buffer
 
-mitmproxy's reading task stays blocked in read() for the tunnel's life and costs nothing. The transport keeps the
-original descriptor: closing it at the end makes that task see EOF, and mitmproxy's own bookkeeping closes the rest.
+mitmproxy's reading task stays blocked in read() for the tunnel's life. The transport keeps the original descriptor:
+closing it at the end makes that task see EOF, and mitmproxy's own bookkeeping closes the rest. Under `towline run`
+(connection.py) there is no such task, and a paused transport has nothing left to give.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import cast
+from typing import Self, cast
 
 from mitmproxy.proxy.server import ConnectionHandler
 
@@ -37,14 +38,21 @@ class HandoffError(Exception):
 
 
 class HeldClient:
-    """The client's side of one request (serving.Client), made from mitmproxy's parts."""
+    """The client's side of one request (serving.Client)."""
 
-    def __init__(self, handler: ConnectionHandler, asked: Asked, gate: Gate) -> None:
-        io = handler.transports[asked.client]
-        if not isinstance(io.reader, asyncio.StreamReader) or not isinstance(io.writer, asyncio.StreamWriter):
-            raise HandoffError("the client's connection is not an asyncio stream")
-        self._reader: asyncio.StreamReader = io.reader
-        self._writer: asyncio.StreamWriter = io.writer
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        asked: Asked,
+        gate: Gate,
+        *,
+        drain: Callable[[], Awaitable[None]],
+        reader: asyncio.StreamReader | None = None,
+    ) -> None:
+        """`drain` waits until the kernel has what was written; `reader` is where mitmproxy reads, if it does."""
+        self._transport = transport
+        self._drain = drain
+        self._reader = reader
         self._gate = gate
         self._inbox: Inbox = asked.inbox
         self._inbox.on_full = self._pause_reading
@@ -56,9 +64,18 @@ class HeldClient:
         listener = asked.client.sockname
         self.ends: tuple[Address, Address] = (host, port), (listener[0], listener[1])
 
+    @classmethod
+    def of_mitmproxy(cls, handler: ConnectionHandler, asked: Asked, gate: Gate) -> Self:
+        """The client of a connection that mitmproxy accepted and reads."""
+        io = handler.transports[asked.client]
+        if not isinstance(io.reader, asyncio.StreamReader) or not isinstance(io.writer, asyncio.StreamWriter):
+            raise HandoffError("the client's connection is not an asyncio stream")
+        transport = cast("asyncio.Transport", io.writer.transport)  # of a socket: both directions
+        return cls(transport, asked, gate, drain=io.writer.drain, reader=io.reader)
+
     def entered(self) -> None:
         """It holds a tunnel from here on."""
-        self._gate.leave(self._writer)
+        self._gate.leave(self._transport)
 
     def when_left(self, callback: Callable[[], object]) -> None:
         """Call back once if the client closes before `detach`."""
@@ -69,26 +86,21 @@ class HeldClient:
 
     async def answer(self, head: bytes) -> None:
         """Send an answer and keep the connection; returns when the kernel has all of it."""
-        self._writer.transport.set_write_buffer_limits(high=0)
+        self._transport.set_write_buffer_limits(high=0)
         with contextlib.suppress(OSError):  # a client that is gone shows as FIN or RST on the relay's descriptor
-            self._writer.write(head)
-            await self._writer.drain()
+            self._transport.write(head)
+            await self._drain()
 
     def _pause_reading(self) -> None:
-        transport = self._transport
-        if transport.is_reading():
-            transport.pause_reading()
-
-    @property
-    def _transport(self) -> asyncio.Transport:
-        return cast("asyncio.Transport", self._writer.transport)  # of a socket: both directions
+        if self._transport.is_reading():  # a StreamReader resumes it after a full buffer
+            self._transport.pause_reading()
 
     async def refuse(self, answer: bytes) -> None:
         """Send a last answer, then FIN; wait for the client's FIN, so that no unread byte turns the close into RST.
 
         A client that sends without end is not read for as long: that would cost the others more than it is worth.
         """
-        self._gate.enter(self._writer)  # again, where a tunnel was tried
+        self._gate.enter(self._transport)  # again, where a tunnel was tried
         closed = asyncio.Event()
 
         def hurry() -> None:
@@ -102,37 +114,35 @@ class HeldClient:
             await self.answer(answer)
             self.when_left(closed.set)
             with contextlib.suppress(OSError, TimeoutError):
-                self._writer.write_eof()
+                self._transport.write_eof()
                 async with asyncio.timeout(LINGER):
                     await closed.wait()
         finally:
-            self._gate.leave(self._writer)
+            self._gate.leave(self._transport)
 
     async def detach(self) -> tuple[socket.socket, bytes]:
-        """Stop mitmproxy's reading and give out a descriptor of our own, with the bytes read and not yet used."""
+        """Stop the reading and give out a descriptor of our own, with the bytes read and not yet used."""
         self._inbox.on_closed = None
         await self._quiesce()
-        sock: socket.socket = self._writer.get_extra_info("socket").dup()
+        sock: socket.socket = self._transport.get_extra_info("socket").dup()
         pending = bytes(self._inbox.pending)
         self._inbox.pending.clear()
         return sock, pending
 
     async def _quiesce(self) -> None:
         """Pause the transport and let mitmproxy's task use up what its StreamReader holds."""
-        transport = self._transport
         for _ in range(MAX_TURNS):
-            if self._inbox.closed or transport.is_closing():
+            if self._inbox.closed or self._transport.is_closing():
                 raise ClientLeft
-            if transport.is_reading():  # at first, and again where the StreamReader resumed it after a full buffer
-                transport.pause_reading()
-            if self._reader._waiter is not None:  # type: ignore[attr-defined]
+            self._pause_reading()
+            if self._reader is None or self._reader._waiter is not None:  # type: ignore[attr-defined]
                 return
             await asyncio.sleep(0)
         raise HandoffError("mitmproxy did not use up what it had read")
 
     def close(self) -> None:
         """Close the transport; mitmproxy sees EOF and ends its part."""
-        self._writer.close()
+        self._transport.close()
 
 
 @lru_cache(maxsize=1024)

@@ -3,8 +3,8 @@
     towline@host:port      binds the address
     towline:3@host:port    listens on descriptor 3, a socket that was bound to the address by whoever started us
 
-It is what `towline run` listens with: a longer backlog than asyncio's 100, and RequestLayer as the top layer, with no
-question to other addons in between. `mitmdump` parses --mode before it loads scripts and therefore keeps `regular`.
+It is what `towline run` listens with: a longer backlog than asyncio's 100, and connections of our own (connection.py),
+with RequestLayer as their only layer. `mitmdump` parses --mode before it loads scripts and therefore keeps `regular`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,15 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
-import mitmproxy_rs
 from mitmproxy import ctx
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.mode_servers import AsyncioServerInstance
 from mitmproxy.proxy.mode_specs import ProxyMode
 
-from towline.proxy.connection import TowlineConnection
-from towline.proxy.gate import Gate
+from towline.proxy.connection import Connection
 from towline.proxy.layer import RequestLayer
 from towline.types import Address, Target
 
@@ -63,32 +61,21 @@ class TowlineInstance(AsyncioServerInstance[TowlineMode]):
         """The layer that every accepted connection begins with."""
         return RequestLayer(context)
 
-    async def handle_stream(
-        self,
-        reader: asyncio.StreamReader | mitmproxy_rs.Stream,
-        writer: asyncio.StreamWriter | mitmproxy_rs.Stream | None = None,
-    ) -> None:
-        """Serve one accepted connection: it passes the gate, and mitmproxy's layers do the rest."""
-        if not isinstance(writer, asyncio.StreamWriter):
-            raise TypeError("this listener takes TCP connections")
-        gate: Gate = ctx.master.addons.get("towline").gate
-        connection = TowlineConnection(ctx.master, reader, writer, ctx.options, self.mode)
-        connection.layer = self.make_top_layer(connection.layer.context)
-        gate.enter(writer)
-        try:
-            with self.manager.register_connection(connection.client.id, connection):
-                await connection.handle_client()
-        finally:
-            gate.leave(writer)
+    def _accepted(self) -> Connection:
+        """What becomes of one accepted connection."""
+        return Connection(
+            ctx.master.addons.get("towline"), self.mode, cast("dict[str, Connection]", self.manager.connections)
+        )
 
     async def _start(self) -> None:
         """Open the listener. Raises OSError."""
+        loop = asyncio.get_running_loop()
         if self.mode.data:
             # A duplicate, so that closing it leaves the socket listening for a reload, and for whoever comes after us.
             sock = socket.socket(fileno=os.dup(int(self.mode.data)))
-            server = await asyncio.start_server(self.handle_stream, sock=sock, backlog=ACCEPTS)
+            server = await loop.create_server(self._accepted, sock=sock, backlog=ACCEPTS)
         else:
-            server = await asyncio.start_server(self.handle_stream, *self.mode.address, backlog=ACCEPTS)
+            server = await loop.create_server(self._accepted, *self.mode.address, backlog=ACCEPTS)
         for listener in server.sockets:
             with socket.socket(fileno=os.dup(listener.fileno())) as again:
                 again.listen(BACKLOG)  # the same socket: listen(2) may be called again
