@@ -189,12 +189,16 @@ def test_another_network_knows_nothing() -> None:
 
 
 def test_remembers_no_more_than_so_many_hosts_and_addresses() -> None:
-    """The first that was met is forgotten first."""
+    """The host that was met longest ago is forgotten first: unlisted ones push out no registry that is in use."""
     poison = Poison()
     for number in range(MAX_HOSTS + 1):
         poison.answered("vpn", f"{number}.test", now=0)
     assert len(poison._hosts) == MAX_HOSTS
     assert "0.test" not in poison._hosts
+    poison.answered("vpn", "1.test", now=0)
+    poison.answered("vpn", "new.test", now=0)
+    assert "1.test" in poison._hosts
+    assert "2.test" not in poison._hosts
     for number in range(MAX_ADDRESSES + 1):
         poison.marked("direct", HOST, FORGED + number, Mark.WRONG_ANSWER)
     assert len(poison._hosts[HOST].addresses) == MAX_ADDRESSES

@@ -137,7 +137,7 @@ class Poison:
         self._hosts.clear()
 
     def _host(self, host: str) -> _Host:
-        known = self._hosts.setdefault(host, _Host())
+        known = self._hosts[host] = self._hosts.pop(host, _Host())  # the latest stand last
         if len(self._hosts) > MAX_HOSTS:
             del self._hosts[next(iter(self._hosts))]
         return known
