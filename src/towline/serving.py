@@ -170,7 +170,7 @@ class Serving:
         try:
             if watched.past.ended_at is not None:  # a client that was interrupted is back, which may have taught much
                 ranking = self.rank(request.target)
-            won = await self._race(ranking, tunnel, client)
+            won, ranking = await self._race(ranking, tunnel, client)
             downstream, early = await _take_over(request, client, won)
             with contextlib.suppress(OSError):  # a client that is gone by now is found so by what reads from it
                 tune_client(downstream)
@@ -203,8 +203,11 @@ class Serving:
             message = f"towline: {number} tunnels of {client.ip} are open, the limit (limits.tunnels_per_client)"
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "tunnels_per_client", message)
 
-    async def _race(self, ranking: Ranking, tunnel: Tunnel, client: Client) -> Won:
-        """Race while the client waits for it, in as many rounds as core/pacing.py gives. Raises ClientLeft, NoRoute."""
+    async def _race(self, ranking: Ranking, tunnel: Tunnel, client: Client) -> tuple[Won, Ranking]:
+        """Race while the client waits for it, in as many rounds as core/pacing.py gives; the ranking is the last one's.
+
+        Raises ClientLeft and NoRoute.
+        """
         now = asyncio.get_running_loop().time
         deadline = now() + self.failover.budget(tunnel.classification.role)
         rounds = 0
@@ -223,7 +226,7 @@ class Serving:
                 self.ledger.raced(tunnel, won.attempts, won.route, now=now())
                 self.verifying.raced(tunnel.target, won.attempts)
                 self.pacing.reached(tunnel.target)
-                return won
+                return won, ranking
             await unless_left(asyncio.sleep(pause), client.when_left)
             ranking = self.rank(tunnel.target)
 

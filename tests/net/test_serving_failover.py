@@ -25,7 +25,7 @@ from tests.unit.test_tls import HELLO
 from towline.core import pacing
 from towline.core.ledger import FLIGHT_WEIGHT
 from towline.serving import ESTABLISHED
-from towline.types import Ranking, Role, Target
+from towline.types import Candidate, Ranking, Role, Target
 
 __all__ = ["client", "short_pauses"]  # fixtures: every test here runs under them too
 
@@ -52,6 +52,24 @@ async def test_held_for_another_round(client: FakeClient) -> None:
         assert served.ledger.routes["direct"].attempts == 2
         client.far.shutdown(socket.SHUT_WR)
         await finish(task)
+
+
+async def test_a_route_that_comes_between_rounds(client: FakeClient) -> None:
+    """The tunnel's line has the reason of the ranking that found it: the one before knew nothing of this route."""
+    with FakeDialer(REFUSED) as direct, FakeDialer(Establish()) as vpn, capture_logs() as logs:
+        served = serving({"direct": direct, "vpn": vpn})
+        kind = served.rank(CONNECT.target).classification
+        rankings = [
+            Ranking(CONNECT.target, kind, (Candidate(route, 0.0, f"for {route}", 2.0),)) for route in ("direct", "vpn")
+        ]
+        served.rank = lambda _: rankings.pop(0)
+        task = start(served, CONNECT, client)
+        assert await client.read(len(ESTABLISHED)) == ESTABLISHED
+        client.far.send(b"SSH-2.0-client\r\n")
+        client.far.shutdown(socket.SHUT_WR)
+        vpn.far_ends[0].shutdown(socket.SHUT_WR)
+        await finish(task)
+    assert [(line["event"], line["route"], line["why"]) for line in logs] == [("tunnel", "vpn", "for vpn")]
 
 
 async def test_rounds_end(client: FakeClient) -> None:
