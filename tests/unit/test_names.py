@@ -66,12 +66,3 @@ def test_the_oldest_goes_when_it_is_full() -> None:
     assert len(answers._kept) == MAX_ANSWERS
     assert answers.known("0.test", 4, now=1) is None
     assert answers.known(f"{MAX_ANSWERS}.test", 4, now=1) is not None
-
-
-def test_forgets_all() -> None:
-    """On another network nothing of it holds."""
-    answers = Answers()
-    answers.learn("a.test", 4, Answer(addresses("192.0.2.1"), 60), now=0)
-    answers.forget()
-
-    assert answers.known("a.test", 4, now=0) is None

@@ -45,7 +45,3 @@ class Answers:
         self._kept[host, version] = _Kept(answer.addresses, now + min(answer.ttl, MAX_TTL))
         if len(self._kept) > MAX_ANSWERS:
             del self._kept[next(iter(self._kept))]
-
-    def forget(self) -> None:
-        """Forget all: they were given on another network."""
-        self._kept.clear()
