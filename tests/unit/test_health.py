@@ -33,9 +33,10 @@ def found(
     dial: float | None = None,
     first_byte: float | None = None,
     carried: Carried | None = None,
+    role: Role = Role.API,
 ) -> Finding:
     """What a probe found."""
-    return Finding("vpn", TARGET, "hub", Role.API, ok, "refused", Blame.ROUTE, dial, first_byte, carried)
+    return Finding("vpn", TARGET, "hub", role, ok, "refused", Blame.ROUTE, dial, first_byte, carried)
 
 
 def failing(times: int) -> Health:
@@ -198,9 +199,9 @@ def test_probe_that_was_not_timed() -> None:
 def test_probe_that_reads_nothing() -> None:
     """A probe that is answered and reads nothing opens the circuit; what is heard since does not close it."""
     health = Health()
-    health.probed(found(ok=False, first_byte=0.1), at_fault=True, now=0.0)
+    health.probed(found(ok=False, first_byte=0.1, role=Role.BLOB), at_fault=True, now=0.0)
     assert (health.circuit(now=0.0), health.last_error) == (Circuit.OPEN, "probe: refused")
-    health.probed(found(first_byte=0.1), at_fault=False, now=1.0)
+    health.probed(found(first_byte=0.1, role=Role.BLOB), at_fault=False, now=1.0)
     assert health.circuit(now=1.0) is Circuit.OPEN
     health.probed(found(first_byte=0.1, carried=Carried(262_144, 0.1)), at_fault=False, now=2.0)
     assert health.circuit(now=2.0) is Circuit.CLOSED
@@ -209,7 +210,7 @@ def test_probe_that_reads_nothing() -> None:
 def test_traffic_that_disproves_a_reading() -> None:
     """A probe that read nothing is disproved by what traffic carries, not by what it hears."""
     health = Health()
-    health.probed(found(ok=False, first_byte=0.1), at_fault=True, now=0.0)
+    health.probed(found(ok=False, first_byte=0.1, role=Role.BLOB), at_fault=True, now=0.0)
     health.answered(0.1, now=1.0)
     assert health.misled == 0
     health.carried(Carried(8_000_000, 2.0), well=True, now=3.0)
@@ -278,3 +279,26 @@ def test_another_network() -> None:
     assert (after.value, after.variance) == (before.value, before.variance + SHAKEN)
     assert health.tries.counts(now=0.0) == (KEPT, KEPT * OPEN_AFTER)
     assert health.circuit(now=0.0) is Circuit.CLOSED
+
+
+def test_a_cut_heals_with_the_next_answer_where_answers_are_small() -> None:
+    """A host that only ever says little is well when it answers; a blob host has to bring a layer for it."""
+    small, large = Health(), Health()
+    for health in (small, large):
+        health.cut("reset", now=0.0, weight=OPEN_AFTER)
+    small.answered(0.1, now=1.0, brings_layers=False)
+    large.answered(0.1, now=1.0)
+    assert small.circuit(now=1.0) is Circuit.CLOSED
+    assert large.circuit(now=1.0) is Circuit.OPEN
+
+
+@pytest.mark.parametrize("role", [Role.API, Role.AUTH])
+def test_a_wrong_answer_to_a_probe_is_one_failure_where_answers_are_small(role: Role) -> None:
+    """A 503 of an API is no blob that stands still: it opens no circuit, and the next good answer ends it."""
+    health = Health()
+    wrong = Finding("vpn", TARGET, "hub", role, ok=False, detail="503", blame=Blame.ROUTE, dial=0.1, first_byte=0.1)
+    health.probed(wrong, at_fault=True, now=0.0)
+    assert health.circuit(now=0.0) is Circuit.CLOSED
+    assert health.streak.weight == 1
+    health.probed(replace(wrong, ok=True, detail=""), at_fault=False, now=1.0)
+    assert health.streak.weight == 0

@@ -110,11 +110,17 @@ class Health:
         self.attempts += 1
         self.dial.add(seconds, now=now, noise=noise)
 
-    def answered(self, seconds: float | None, *, now: float) -> None:
-        """The target's first byte came, `seconds` after the first flight (None: not measured)."""
+    def answered(self, seconds: float | None, *, now: float, brings_layers: bool = True) -> None:
+        """The target's first byte came, `seconds` after the first flight (None: not measured).
+
+        `brings_layers`: its answers are large, so that more than the first byte is needed to show that it is well.
+        """
         self.misled += self.unheard
         self.unheard = False
-        self.streak.answered()
+        if brings_layers:
+            self.streak.answered()
+        else:
+            self.streak.carried()
         self.tries.add(ok=True, now=now)
         if seconds is not None:
             self.answer.add(seconds, now=now)
@@ -163,7 +169,10 @@ class Health:
             self.dialed(finding.dial, now=now, noise=PROBE_NOISE)
         if finding.ok:
             self.misled, self.unheard = 0, False
-            self.streak.answered()
+            if finding.role is Role.BLOB:
+                self.streak.answered()
+            else:
+                self.streak.carried()
             if finding.role is not Role.BLOB or finding.carried is not None:  # that a blob host answers brings no layer
                 self.probes.add(ok=True, now=now, weight=PROBE_WEIGHT)
             if finding.first_byte is not None:
@@ -175,12 +184,12 @@ class Health:
             self.carried(finding.carried, well=finding.ok, now=now)
 
     def _probe_failed(self, finding: Finding, *, now: float) -> None:
-        """A probe heard nothing, or it was answered and read nothing: then layers would stand still, and are to rest.
+        """A probe heard nothing good, or a blob host answered and nothing was read: layers would stand still, and rest.
 
         Probes that hear nothing do not prolong the rest: traffic may pass where probes do not, and it has its trial.
         """
         error = f"probe: {finding.detail}"
-        if finding.first_byte is not None:
+        if finding.first_byte is not None and finding.role is Role.BLOB:
             self.unread = True
             self.probes.add(ok=False, now=now, weight=PROBE_WEIGHT)
             self._fail(error, now=now, weight=OPEN_AFTER, cut=True)

@@ -16,7 +16,7 @@ from towline.core.circuit import Circuit
 from towline.core.evidence import Carried, Finding
 from towline.core.health import Health, Key
 from towline.core.learned import Learned
-from towline.types import Attempt, Classification, OutcomeKind, RouteSpec, Target, TunnelPhase
+from towline.types import Attempt, Classification, OutcomeKind, Role, RouteSpec, Target, TunnelPhase
 from towline.views import RouteRegistryView, RouteView, Totals, TunnelView
 
 DIAL_WEIGHT = 1  # of a failed dial in a route's streak
@@ -125,7 +125,7 @@ class Ledger:
         if winner is not None and attempts:
             answered_first = attempts[0].route == winner
             seconds = attempts[0].outcome.seconds if answered_first else None  # a replay's time includes its dial
-            self._health(winner, tunnel).answered(seconds, now=now)
+            self._health(winner, tunnel).answered(seconds, now=now, brings_layers=_brings_layers(tunnel))
 
     def _health(self, route: str, tunnel: Tunnel) -> Health:
         if tunnel.id <= self._forgotten.get(route, 0):
@@ -189,7 +189,7 @@ class Ledger:
 
     def alive(self, route: str, tunnel: Tunnel, *, now: float) -> None:
         """A probe reached the tunnel's registry over a route."""
-        self._health(route, tunnel).answered(None, now=now)
+        self._health(route, tunnel).answered(None, now=now, brings_layers=_brings_layers(tunnel))
 
     def carried(self, tunnel: Tunnel, carried: Carried, *, now: float) -> None:
         """Bytes that came over the tunnel's route; for a long tunnel more than once, each time what came since."""
@@ -294,3 +294,7 @@ class Ledger:
             last_error_seconds_ago=None if counts.last_error_at is None else now - counts.last_error_at,
             registries=registries,
         )
+
+
+def _brings_layers(tunnel: Tunnel) -> bool:
+    return tunnel.classification.role is Role.BLOB
