@@ -30,7 +30,7 @@ from towline.net.dialer import Dialer
 from towline.net.ends import End
 from towline.net.flight import Flown
 from towline.net.leg import HURRIED
-from towline.net.process import process_of
+from towline.net.process import processes_of
 from towline.net.relay import Relay
 from towline.probing import Probing
 from towline.types import Address, Target
@@ -57,7 +57,9 @@ class Watching:
     _looks: Looks = field(init=False)
     _tasks: dict[tuple[Dialer | None, Target], asyncio.Task[None]] = field(default_factory=dict)
     """Probes under way, by way out and target."""
-    _lookups: set[asyncio.Task[None]] = field(default_factory=set)
+    _unknown: list[Watched] = field(default_factory=list)
+    """Those whose client's process is to be found."""
+    _search: asyncio.Task[None] | None = None
     _stuck: dict[tuple[str, Target], tuple[str, float]] = field(default_factory=dict)
     """Client and target -> the route of their last tunnel that was released as stuck, and how long it stood still."""
 
@@ -164,8 +166,9 @@ class Watching:
     def close(self) -> None:
         """Look no more, and end what is under way."""
         self._looks.close()
-        for task in (*self._tasks.values(), *self._lookups):
-            task.cancel()
+        for task in (*self._tasks.values(), self._search):
+            if task is not None:
+                task.cancel()
 
     def _look(self, watched: Watched) -> None:
         relay, watch = watched.relay, watched.watch
@@ -332,10 +335,14 @@ class Watching:
     def _ask_for_process(self, watched: Watched) -> None:
         """Find out the client's process, beside everything else."""
         watched.process_asked = True
+        self._unknown.append(watched)
+        if self._search is None or self._search.done():
+            self._search = asyncio.get_running_loop().create_task(self._find_processes(), name="processes of clients")
 
-        async def ask() -> None:
-            watched.process = await process_of(*watched.ends)
-
-        task = asyncio.get_running_loop().create_task(ask(), name=f"process of {watched.client}")
-        self._lookups.add(task)
-        task.add_done_callback(self._lookups.discard)
+    async def _find_processes(self) -> None:
+        """One search at a time, for all that were asked for meanwhile."""
+        while self._unknown:
+            asked, self._unknown = self._unknown, []
+            names = await processes_of([watched.ends for watched in asked])
+            for watched, name in zip(asked, names, strict=True):
+                watched.process = name

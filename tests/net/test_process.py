@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from towline.net import process
-from towline.net.process import process_of
+from towline.net.process import processes_of
 from towline.types import Address
 
 BASH = shutil.which("bash")
@@ -67,6 +67,12 @@ def connect(stack: ExitStack, listener: socket.socket, comm: str, argv0: str = "
     assert client.stdout is not None
     assert client.stdout.readline() == b"ready\n"
     return accept(stack, listener)
+
+
+async def process_of(client: Address, listener: Address) -> str | None:
+    """The process behind one connection."""
+    (name,) = await processes_of([(client, listener)])
+    return name
 
 
 @pytest.mark.parametrize(
@@ -151,17 +157,37 @@ async def test_a_process_that_has_gone_since_it_was_listed_is_passed_over(
     assert await process_of(*accept(stack, listener)) == own_name()
 
 
+@needs_bash
+async def test_several_are_found_in_one_search(
+    stack: ExitStack, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each connection has its own client's name, and one that nobody holds has none."""
+    searches: list[int] = []
+    listed = process.listdir
+
+    def listdir(folder: str) -> list[str]:
+        if folder == "/proc":
+            searches.append(1)
+        return listed(folder)
+
+    monkeypatch.setattr(process, "listdir", listdir)
+    stranger = ("192.0.2.1", 50000), listener.getsockname()
+    both = connect(stack, listener, "fetcher"), connect(stack, listener, "puller")
+    assert await processes_of([both[1], stranger, both[0], both[1]]) == ["puller", None, "fetcher", "puller"]
+    assert searches == [1]
+
+
 @needs_root
 def test_a_process_of_another_user_is_unknown(stack: ExitStack, listener: socket.socket) -> None:
     """Without the right to look at its descriptors the answer is None, and no error."""
     stack.enter_context(socket.create_connection(listener.getsockname()))
     program = (
-        "import asyncio, concurrent.futures.thread, json, os, sys; from towline.net.process import process_of; "
+        "import asyncio, concurrent.futures.thread, json, os, sys; from towline.net.process import processes_of; "
         f"os.setgroups([]); os.setgid({SOMEONE_ELSE}); os.setuid({SOMEONE_ELSE}); "
-        "print(asyncio.run(process_of(*map(tuple, json.loads(sys.argv[1])))))"
+        "print(asyncio.run(processes_of([tuple(map(tuple, json.loads(sys.argv[1])))])))"
     )
     argv = [sys.executable, "-c", program, json.dumps(accept(stack, listener))]
-    assert subprocess.run(argv, capture_output=True, timeout=30, check=True).stdout == b"None\n"
+    assert subprocess.run(argv, capture_output=True, timeout=30, check=True).stdout == b"[None]\n"
 
 
 async def test_a_machine_without_netlink_tells_nothing(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -23,6 +23,7 @@ from towline.net.alive import Alive
 from towline.net.dialer import Dialed, Dialer
 from towline.net.ends import End
 from towline.net.flight import Flown
+from towline.net.process import Ends
 from towline.net.relay import Relay
 from towline.probing import Probing
 from towline.types import Candidate, Classification, Ranking, Role, Target
@@ -119,12 +120,12 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """Looks come often, probes and processes are the test's."""
     world = World()
 
-    async def nobody(*_: object) -> str | None:
-        return None
+    async def nobody(ends: Sequence[Ends]) -> list[str | None]:
+        return [None] * len(ends)
 
     monkeypatch.setattr(looks, "LOOK_EVERY", 0.01)
     monkeypatch.setattr(probing, "is_alive", world.is_alive)
-    monkeypatch.setattr(module, "process_of", nobody)
+    monkeypatch.setattr(module, "processes_of", nobody)
     yield world
     world.watching.close()
 
@@ -158,11 +159,11 @@ async def test_cut_is_passed_on_as_reset_to_those_who_want_it(world: World, monk
     """A local podman gets RST in place of FIN (clients.md A.8); everybody else keeps the FIN."""
     asked = asyncio.Event()
 
-    async def podman(*ends: object) -> str | None:
+    async def podman(ends: Sequence[Ends]) -> list[str | None]:
         asked.set()
-        return "podman"
+        return ["podman"] * len(ends)
 
-    monkeypatch.setattr(module, "process_of", podman)
+    monkeypatch.setattr(module, "processes_of", podman)
     relay = FakeRelay(queued_in=1)  # it reads slowly: no silence to act upon
     watched = world.open(relay, client="127.0.0.1")
     async with asyncio.timeout(DEADLINE):
