@@ -16,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Protocol
 
 import structlog
@@ -58,8 +59,8 @@ class Composed(Protocol):
         """Take what the machine offers, where the configuration names no routes; `anew`: decide anew in any case."""
         ...
 
-    def doubt(self) -> None:
-        """What was found of the routes lately may not hold any more."""
+    def doubt(self, routes: Collection[str]) -> None:
+        """What was found of these routes lately may not hold any more."""
         ...
 
 
@@ -134,7 +135,7 @@ class Roaming:
         concerned = [spec.name for spec in routes if change.slept or change.difference.concerns(spec)]
         if concerned:
             self._changed_at = now
-            self._composed.doubt()
+            self._composed.doubt(concerned)
         self._remembering.arrive(change.after)
         released, tested = self._see_to_tunnels(change)
         if concerned or offers or released:
@@ -149,11 +150,12 @@ class Roaming:
         if change.difference:
             self._watching.excuse()
         in_doubt = bool(change.slept or change.difference.elsewhere)
+        refuge = cache(self._refuge)  # one ranking for each target, however many tunnels it has
         released = tested = 0
         for watched, relay in self._watching.under_way():
             reason = self._why_dead(relay)
             if reason:
-                stranded = Stranded(reason, self._refuge(watched.tunnel.target))
+                stranded = Stranded(reason, refuge(watched.tunnel.target))
                 released += self._watching.strand(watched, stranded)
                 continue
             if watched.stranded is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -284,9 +284,9 @@ class Service:
             self._adopt(config, deciding, self._dial_with(config, deciding), changes)
         return changes
 
-    def doubt(self) -> None:
-        """The network has changed, or the machine slept: what was found of the routes lately may not hold any more."""
-        self._ledger.network_changed(now=self._clock())
+    def doubt(self, routes: Collection[str]) -> None:
+        """The network has changed, or the machine slept: what was found of these routes may not hold any more."""
+        self._ledger.network_changed(routes, now=self._clock())
         self._dialers.forget()
         self._verifying.forget()
         self._serving = replace(self._serving, pacing=Pacing())

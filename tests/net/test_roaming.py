@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import os
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
@@ -100,7 +100,7 @@ class World:
         before, self.config = self.config, with_offers(self.config, routes)
         return compare_configs(before, self.config)
 
-    def doubt(self) -> None:
+    def doubt(self, routes: Collection[str]) -> None:
         self.doubts += 1
         self.learned.health.clear()
 

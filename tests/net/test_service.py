@@ -21,7 +21,7 @@ async def test_a_change_of_the_network_clears_addresses_of_their_marks() -> None
     poison.marked("direct", HOST, ADDRESS, Mark.WRONG_CERTIFICATE)
     poison.verified("vpn", HOST, None, now=0.0)
     assert poison.sound("direct", HOST, [ADDRESS], now=0.0) == []
-    service.doubt()
+    service.doubt({"direct"})
     assert poison.sound("direct", HOST, [ADDRESS], now=0.0) == [ADDRESS]
     service.close()
 

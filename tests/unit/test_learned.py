@@ -115,3 +115,14 @@ def test_another_network() -> None:
     learned.on_another_network(now=1.0)
     assert learned.choices == {}
     assert learned.of("vpn", "hub", Role.API).streak.weight == 0
+
+
+def test_another_network_for_some_routes() -> None:
+    """What leads where it did keeps what is known of it, failures and choices included."""
+    learned = Learned()
+    for route in ("vpn", "direct"):
+        learned.of(route, "hub", Role.API).failed("refused", now=0.0)
+    learned.took(ranking("direct", "direct"), now=1.0)
+    learned.on_another_network({"vpn"}, now=1.0)
+    assert [learned.of(route, "hub", Role.API).streak.weight for route in ("vpn", "direct")] == [0, 1]
+    assert [choice.route for choice in learned.choices.values()] == ["direct"]

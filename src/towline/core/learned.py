@@ -79,8 +79,16 @@ class Learned:
         self.health.update(known.health)
         self.sizes.update(known.sizes)
 
-    def on_another_network(self, *, now: float) -> None:
-        """The network has changed: what was measured is a guess now."""
-        for health in self.health.values():
-            health.on_another_network(now=now)
-        self.choices.clear()
+    def on_another_network(self, routes: Collection[str] | None = None, *, now: float) -> None:
+        """The network has changed for these routes (None: for all): what was measured is a guess now.
+
+        A choice of a route that is not among them stands: a VPN that comes and goes all day unsettles nothing else.
+        """
+
+        def is_concerned(route: str) -> bool:
+            return routes is None or route in routes
+
+        for key, health in self.health.items():
+            if is_concerned(key[0]):
+                health.on_another_network(now=now)
+        self.choices = {name: choice for name, choice in self.choices.items() if not is_concerned(choice.route)}

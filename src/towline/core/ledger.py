@@ -211,9 +211,9 @@ class Ledger:
             at_fault = finding in blamed and not self.learned.disproves_probes(finding.route, finding.registry)
             health.probed(finding, at_fault=at_fault, now=now)
 
-    def network_changed(self, *, now: float) -> None:
-        """This machine is on another network: what was learned on the last one is in doubt."""
-        self.learned.on_another_network(now=now)
+    def network_changed(self, routes: Collection[str] | None = None, *, now: float) -> None:
+        """These routes (None: all) may lead elsewhere than they did: what was learned of them is in doubt."""
+        self.learned.on_another_network(routes, now=now)
         self._outage.reached()
 
     def rate(self, route: str, tunnel: Tunnel) -> float | None:
