@@ -163,7 +163,7 @@ async def test_several_are_found_in_one_search(
 ) -> None:
     """Each connection has its own client's name, and one that nobody holds has none."""
     searches: list[int] = []
-    listed = process.listdir
+    listed = os.listdir
 
     def listdir(folder: str) -> list[str]:
         if folder == "/proc":
