@@ -1,8 +1,9 @@
 """Crowds at the door, with figures: python -m tests.attacks.load [--connects N] [SCENE ...]
 
-Beside each crowd (crowd.py) another client asks for tunnels, one after the other: first in calm, then beside the crowd,
-then in calm again. Prints for each crowd the 95th percentile of a CONNECT in calm and beside it, how much memory the
-proxy gained, how soon it serves and has its descriptors back once the crowd is gone, and tracebacks in its log.
+Beside each crowd (crowd.py) another client asks for tunnels, in turns at the proxy that has the crowd and at one that
+has none, so that whatever else the machine does slows both. Prints for each crowd the 95th percentile of a CONNECT at
+either, how much memory the proxy gained, how soon it serves and has its descriptors back once the crowd is gone, and
+tracebacks in its log.
 Ends with 1 where a figure is not as it should be. Needs root.
 """
 
@@ -15,6 +16,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +26,9 @@ from tests.attacks.world import PORT
 CROWD = Path(__file__).with_name("crowd.py")
 NEIGHBOUR = ("127.9.9.8", 0)  # the other client's own address
 REQUEST = b"CONNECT 20.0.0.5:443 HTTP/1.1\r\nHost: 20.0.0.5:443\r\n\r\n"
-CONNECTS = 100
+CONNECTS = 200
+WARM = 20  # before anything is measured
+LOG = {"level": "info", "format": "json"}
 PAUSE = 0.01  # seconds between two of the other client's
 PATIENCE = 2.0  # seconds for one of them
 MAX_RATIO = 2.0
@@ -109,34 +113,37 @@ class Figures:
 def play(scene: Scene, connects: int = CONNECTS) -> Figures:
     """One crowd at a Towline of its own."""
     prefix = () if scene.descriptors is None else ("prlimit", f"--nofile={scene.descriptors}:{scene.descriptors}")
-    door = TowlineDoor({"log": {"level": "info", "format": "json"}}, prefix=prefix)
-    with door:
+    with ExitStack() as owned:
+        door, quiet = (TowlineDoor({"log": LOG}, prefix=prefix) for _ in range(2))
+        owned.enter_context(door)
+        owned.enter_context(quiet)
         door.world.serve(("20.0.0.5", 8443), _floods)
-        before = _times(door, connects)
+        _in_turns([door, quiet], WARM)
         memory, descriptors = _memory(door), _descriptors(door)
         with door.world.space.start("crowd", sys.executable, str(CROWD), scene.kind, str(scene.number)) as crowd:
             crowd.wait_until(lambda: "ready" in crowd.output(), "the crowd is there")
-            beside = _times(door, connects)
+            beside, calm = _in_turns([door, quiet], connects)
             growth = _memory(door) - memory
         recovery = _recovery(door, descriptors)
-        calm = [seconds for seconds in before + _times(door, connects) if seconds is not None]
-        served = [seconds for seconds in beside if seconds is not None]
         return Figures(
             scene,
             calm=_p95(calm),
-            beside=_p95(served or [PATIENCE]),
+            beside=_p95(beside),
             growth=growth,
             recovery=recovery,
             tracebacks=door.process.output().count("Traceback"),
-            unserved=len(beside) - len(served),
+            unserved=connects - len(beside),
         )
 
 
-def _times(door: TowlineDoor, connects: int) -> list[float | None]:
-    times = []
+def _in_turns(doors: Sequence[TowlineDoor], connects: int) -> list[list[float]]:
+    """Seconds of so many CONNECTs at each, of those that were served."""
+    times: list[list[float]] = [[] for _ in doors]
     for _ in range(connects):
-        times.append(_connect(door))
-        time.sleep(PAUSE)
+        for door, served in zip(doors, times, strict=True):
+            if (seconds := _connect(door)) is not None:
+                served.append(seconds)
+            time.sleep(PAUSE)
     return times
 
 
@@ -171,7 +178,7 @@ def _descriptors(door: TowlineDoor) -> int:
 
 
 def _p95(times: Sequence[float]) -> float:
-    return sorted(times)[int(len(times) * 0.95)]
+    return sorted(times)[int(len(times) * 0.95)] if times else PATIENCE
 
 
 async def _floods(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

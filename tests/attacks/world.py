@@ -52,6 +52,7 @@ NAMES: dict[str, Zone] = {
     REBINDING: Zone(A=[REGISTRY], ttl=0),
 }
 
+BACKLOG = 4096  # connections that wait for the canary: a crowd's hundreds are not to wait for their SYN's repetition
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\ncanary"
 TLS_ANSWER = bytes.fromhex("160303000402000000")  # as much of a ServerHello as makes one believed
 
@@ -159,7 +160,7 @@ class World:
             await self._end.wait()
 
     async def _listen(self, address: tuple[str, int], script: Script) -> None:
-        await self._stack.enter_async_context(await asyncio.start_server(script, *address))
+        await self._stack.enter_async_context(await asyncio.start_server(script, *address, backlog=BACKLOG))
 
     async def _visited(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         visit = Visit(*writer.get_extra_info("sockname")[:2])
