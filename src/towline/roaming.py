@@ -125,8 +125,8 @@ class Roaming:
         changes = self._composed.offer(found, anew=anew)
         return {name: names for name in ("added", "removed", "changed") if (names := getattr(changes, name))}
 
-    def changed(self, change: Change) -> None:
-        """Act upon a change; where it mattered, say so."""
+    def changed(self, change: Change) -> bool:
+        """Act upon a change; where it mattered, say so. True where it did."""
         now = self._loop.time()
         self._remembering.keep()  # before it is in doubt
         self._presence.seen(change.after, change.difference, now=now)
@@ -138,9 +138,11 @@ class Roaming:
             self._composed.doubt(concerned)
         self._remembering.arrive(change.after)
         released, tested = self._see_to_tunnels(change)
-        if concerned or offers or released:
+        mattered = bool(concerned or offers or released)
+        if mattered:
             counts = {"released": released, "tested": tested}
             log.info("network_changed", what=change.words(), concerned=concerned, **offers, **counts)
+        return mattered
 
     def _see_to_tunnels(self, change: Change) -> tuple[int, int]:
         """Release what is bound to what is gone, and test what may be dead; gives how many of each."""

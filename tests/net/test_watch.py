@@ -99,6 +99,30 @@ async def test_tells_what_changed(machine_: Machine) -> None:
     assert machine_.watch.network == machine_.network
 
 
+async def test_is_left_in_peace_after_an_action(machine_: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next look waits for its turn then, and comes soon where nothing was done."""
+    monkeypatch.setattr(settling, "APART", 60.0)
+    acts = False
+
+    def told(change: Change) -> bool:
+        machine_.changes.put_nowait(change)
+        return acts
+
+    machine_.watch._changed = told
+    machine_.watch.start()
+    await machine_.change()
+    machine_.becomes(a_network("eth0", "br0"))
+    await machine_.change()
+    acts = True
+    machine_.becomes(a_network("eth0", "wg0"))
+    await machine_.change()
+    machine_.becomes(a_network("eth0"))
+    await asyncio.sleep(0.1)
+    due = machine_.watch._settling.due
+    assert due is not None
+    assert due > asyncio.get_running_loop().time() + 50.0
+
+
 async def test_says_nothing_of_what_does_not_matter(machine_: Machine) -> None:
     """Events that lead to the same network are looked at and not told."""
     machine_.watch.start()

@@ -32,16 +32,26 @@ def test_a_burst_is_one_action() -> None:
     assert not settling.take(now=20.0)
 
 
-def test_actions_stand_apart() -> None:
+def test_looks_that_led_to_an_action_stand_apart() -> None:
     """The next change waits for its turn, and a later one after a quiet time does not."""
     settling = Settling()
     settling.note(now=10.0)
     assert settling.take(now=11.0)
+    settling.acted(now=11.0)
     settling.note(now=11.2)
     assert settling.due == 11.0 + APART
     assert settling.take(now=15.0)
     settling.note(now=60.0)
     assert settling.due == 60.0 + GATHER
+
+
+def test_a_look_that_found_nothing_delays_none() -> None:
+    """A container's interface must not hide a VPN that goes a moment later."""
+    settling = Settling()
+    settling.note(now=10.0)
+    assert settling.take(now=10.5)
+    settling.note(now=10.6)
+    assert settling.due == 10.6 + GATHER
 
 
 def test_one_departure_is_forgiven() -> None:

@@ -1,6 +1,6 @@
 """When to act upon changes that come in bursts, how far to trust what comes and goes, and how long this machine slept.
 
-    Settling     changes are gathered for a moment, and acted upon so often at most; none is lost
+    Settling     events are gathered for a moment before a look, and actions stand apart; none is lost
     Dampening    an interface that keeps coming and going has to stay for a while before it counts as back
     Sleep        seconds that went by while this process did not run
 
@@ -16,7 +16,8 @@ from collections.abc import Iterable
 GATHER = 0.5
 """Seconds from the first event of a change until it is acted upon; our choice. wg-quick is done in a tenth of that."""
 APART = 3.0
-"""Seconds between two actions at least: the flap guard that ClashFest found enough (its pull request 153)."""
+"""Seconds from an action to the next look: the flap guard that ClashFest found enough (its pull request 153). A look
+that found nothing is none: containers make interfaces all the time, and a VPN that goes meanwhile must not wait."""
 
 FREE_DEPARTURES = 1
 """Departures in REMEMBERED seconds that are forgiven: whoever restarts a VPN has it back at once."""
@@ -39,11 +40,11 @@ busy is late by fractions of one; where it is more, looking again does no harm."
 
 
 class Settling:
-    """Times the action that answers a burst of events. All times are on the caller's clock, in seconds."""
+    """Times the look that answers a burst of events. All times are on the caller's clock, in seconds."""
 
     def __init__(self) -> None:
         self.due: float | None = None
-        """When to act; None where nothing has happened."""
+        """When to look; None where nothing has happened."""
         self._acted_at = -math.inf
 
     def note(self, *, now: float) -> None:
@@ -52,12 +53,15 @@ class Settling:
             self.due = max(now + GATHER, self._acted_at + APART)
 
     def take(self, *, now: float) -> bool:
-        """True where it is time to act; what happens from now on is a change of its own."""
+        """True where it is time to look; what happens from now on is a change of its own."""
         if self.due is None or now < self.due:
             return False
         self.due = None
-        self._acted_at = now
         return True
+
+    def acted(self, *, now: float) -> None:
+        """The look found something to act upon."""
+        self._acted_at = now
 
 
 class Dampening:

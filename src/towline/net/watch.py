@@ -51,12 +51,15 @@ class NetworkWatch:
 
     def __init__(
         self,
-        changed: Callable[[Change], None],
+        changed: Callable[[Change], bool | None],
         *,
         read: Callable[[], Network] = machine.read,
         subscribe: Callable[[], socket.socket | None] = netlink.subscribe,
     ) -> None:
-        """`changed` is called on the loop: first with the network as it is found, then with each change."""
+        """`changed` is called on the loop: first with the network as it is found, then with each change.
+
+        It gives whether it acted upon it: then it is left in peace for a while (core/settling.py).
+        """
         self._changed = changed
         self._read = read
         self._subscribe = subscribe
@@ -129,13 +132,17 @@ class NetworkWatch:
             self._retries += 1
             self.network = None
             if slept:
-                self._changed(Change(before, None, Difference(), slept))
+                self._tell(Change(before, None, Difference(), slept))
             return
         difference = Difference() if before is None else compare(before, after)
         self._retries = self._retries + 1 if self._is_router_new() and not difference else 0
         self.network = after
         if before is None or difference or slept or identity(before) != identity(after):
-            self._changed(Change(before, after, difference, slept))
+            self._tell(Change(before, after, difference, slept))
+
+    def _tell(self, change: Change) -> None:
+        if self._changed(change):
+            self._settling.acted(now=self._loop.time())
 
     def _listen(self) -> None:
         """Forget the events so far and wait for the next."""
