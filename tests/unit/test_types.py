@@ -23,6 +23,7 @@ from towline.types import (
     Secret,
     Target,
     TargetError,
+    literal,
 )
 
 LABEL = "a" * 63
@@ -331,3 +332,10 @@ def test_outcomes() -> None:
     assert established.ok
     assert not refused.ok
     assert str(Attempt("vpn", 0.0, refused)) == "vpn: refused"
+
+
+def test_literal() -> None:
+    """A host that spells out an address is one, and a name is none; asked anew, whatever was asked before."""
+    literal.cache_clear()
+    assert literal("192.0.2.7") == ip_address("192.0.2.7")
+    assert literal("registry.test") is None
