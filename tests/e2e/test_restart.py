@@ -127,7 +127,7 @@ def test_idle_tunnel_of_a_route_that_left_is_closed(
         assert connection.recv(1) == b""
         assert 1.5 < time.monotonic() - began < 4
     with kept_alive(world, authority):
-        # A check of the certificate (verifying.py) meets each address as well: what counts is that both links were used.
+        # A check of the certificate (verifying.py) meets each address as well: both links were used, is what counts.
         assert {link for link, seen in witnesses.seen().items() if seen} == {DEFAULT_LINK, SOURCE_LINK}
 
 
