@@ -188,7 +188,7 @@ class Serving:
             log.info("client_left", client=client.name, target=str(request.target), seconds=seconds)
         finally:
             self.watching.forget(watched)
-            self.ledger.end(tunnel)
+            self.ledger.end(tunnel, now=now())
             self._by_client -= Counter({client.ip: 1})  # which drops a count of none
             if not self.ledger.tunnels:
                 self._idle.set()

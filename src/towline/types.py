@@ -250,6 +250,7 @@ class Ranking:
     candidates: tuple[Candidate, ...]
     excluded: tuple[tuple[str, str], ...] = ()
     choice: str | None = None  # the route to stay with; another one stands first where it is explored
+    is_spread: bool = False  # or where layers are spread
 
     @property
     def why(self) -> str:

@@ -75,7 +75,7 @@ class World:
         self.ledger.flown(tunnel, [Attempt(up, 0.0, established)], up, now=now)
         rate = self.noisy(self.rate(up, now))
         self.ledger.carried(tunnel, Carried(4_000_000, 4_000_000 / rate), now=now)
-        self.ledger.end(tunnel)
+        self.ledger.end(tunnel, now=now)
         if self.used not in (None, up):
             self.switches.append(now)
         self.used = up

@@ -178,7 +178,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def end(self, tunnel: Tunnel) -> None:
         """End one tunnel."""
-        self.ledger.end(tunnel)
+        self.ledger.end(tunnel, now=self.now)
         self.open.remove(tunnel)
 
     def blamed(self, tunnel: Tunnel) -> Counter[str]:

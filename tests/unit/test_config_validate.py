@@ -61,7 +61,7 @@ routes:
   a: {interface: wg0, source: 10.0.0.1, mark: 0x20, proxy: "https://p:1", username: u, password_file: f,
       password_env: E, ca_file: c, cost: 2, registries: [ghcr], disabled: true}
 registries: {corp: {api: [a.example], auth: [b.example], blob: ["*.c.example"], routes: [a], probe: "team/base:1"}}
-policy: {unlisted: deny, ports: [443, 5000], private_targets: [10.0.0.0/8]}
+policy: {unlisted: deny, ports: [443, 5000], private_targets: [10.0.0.0/8], spread: off}
 access: {clients: [10.0.0.0/8]}
 failover: {attempt_delay: 1, max_parallel: 2, dial_timeout: 3, budget_api: 4, budget_blob: 5, budget_unlisted: 6.5}
 health: {probe_bytes: 0}
@@ -84,6 +84,7 @@ log: {level: debug, format: json}
     assert keys.registries["corp"].probe == "team/base:1"
     assert dict(keys.failover)["budget_unlisted"] == 6.5
     assert keys.policy.ports == {443, 5000}
+    assert keys.policy.spread == "off"
     assert keys.log.format == "json"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from towline.core.classify import RegistrySpec
 from towline.core.estimate import DIRECT_FIRST, FAILING_OVER, JUST_FAILED, LOSS_COST, OLD, estimate
 from towline.core.evidence import Carried
 from towline.core.health import Health
-from towline.core.level import COHERENCE
+from towline.core.level import COHERENCE, Belief
 from towline.types import Estimate, Role, RouteSpec
 
 HUB = RegistrySpec("hub", api=("registry.test",))
@@ -66,6 +67,15 @@ def test_parts() -> None:
     assert found.deviation < 0.2
     assert (found.age, found.bytes) == (0.0, 10e6)
     assert found.reason == "dials in 50 ms, answers in 100 ms, carries 5 MB/s"
+
+
+def test_rate_that_is_shared() -> None:
+    """A route is ranked by what its tunnels share, where that is known, and the reason says so."""
+    believed = known({("vpn", "hub", Role.BLOB): measured()}, ["vpn"], "hub", Role.BLOB, now=NOW)["vpn"]
+    shared = replace(believed, rate=Belief(math.log(8e6), 0.01), is_shared=True)
+    found = estimate(VPN, shared, HUB, role=Role.BLOB, typical=10e6, now=NOW)
+    assert found.rate == pytest.approx(8e6)
+    assert found.reason == "dials in 50 ms, answers in 100 ms, its tunnels share 8 MB/s"
 
 
 def test_rate_is_told_of_blobs_alone() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from towline.core.choice import Choice
@@ -71,6 +73,48 @@ def test_exploring_is_no_choice() -> None:
     learned.took(ranking("vpn", None, role=Role.API), now=6.0)
     assert {key: choice.route for key, choice in learned.choices.items()} == {("hub", Role.BLOB): "direct"}
     assert learned.explored_at == {"hub": 5.0}
+
+
+def test_spreading_is_no_exploring() -> None:
+    """A tunnel that is spread moves no choice either, and when it was is known apart; then no other follows at once."""
+    learned = Learned()
+    learned.took(replace(ranking("vpn", "direct"), is_spread=True), now=5.0)
+    assert learned.choices["hub", Role.BLOB].route == "direct"
+    assert (learned.explored_at, learned.shared("hub").spread_at) == ({}, 5.0)
+    learned.took(replace(ranking("direct", "direct"), is_spread=True), now=6.0)
+    assert learned.shared("hub").spread_at == 5.0, "the route that it would have taken was left out"
+
+
+def test_short_layers_beside_the_apis_route() -> None:
+    """Tunnels that ended at once count where the API is asked over another route."""
+    learned = Learned()
+    learned.shared("hub").began(1, "direct", now=1.0)
+    learned.ended(2, "hub", "vpn", 100, now=1.0)
+    assert learned.shared("hub").short == 0, "nobody asked the API yet"
+    learned.took(ranking("direct", "direct", role=Role.API), now=1.0)
+    learned.ended(3, "hub", "vpn", 100, now=1.0)
+    assert learned.shared("hub").short == 1
+
+
+def sharing_two() -> Learned:
+    """What was learned where a layer came over each of two routes."""
+    learned = Learned()
+    for number, route in enumerate(("vpn", "direct")):
+        learned.of(route, "hub", Role.BLOB).answered(0.1, now=1.0)
+        learned.shared("hub").carried(number, route, 1e6, now=1.0)
+    return learned
+
+
+def test_sharing_of_routes_that_lead_elsewhere() -> None:
+    """How layers shared a route is forgotten with it, and on another network."""
+    learned = sharing_two()
+    learned.forget({"vpn"})
+    assert learned.shared("hub").rates.keys() == {"direct"}
+    learned = sharing_two()
+    learned.on_another_network({"direct"}, now=1.0)
+    assert learned.shared("hub").rates.keys() == {"vpn"}
+    learned.on_another_network(now=1.0)
+    assert learned.shared("hub").rates == {}
 
 
 def test_forget() -> None:

@@ -105,7 +105,7 @@ class World:
         """The tunnel is over."""
         number = next(number for number, other in self.relays.items() if other is relay)
         del self.relays[number]
-        self.ledger.end(self.ledger.tunnels[number])
+        self.ledger.end(self.ledger.tunnels[number], now=0.0)
 
     def after(self, relay: FakeRelay) -> list[float]:
         """Seconds from the beginning to each release."""

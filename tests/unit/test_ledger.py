@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from towline.core.choice import Choice
 from towline.core.evidence import Carried, Finding
 from towline.core.health import MISLEADING, Health
 from towline.core.learned import TYPICAL
@@ -26,6 +27,7 @@ from towline.views import RouteRegistryView, Totals, TunnelView
 
 TARGET = Target("registry.test", 443)
 API = Classification("hub", Role.API, "registry.test", "api host of hub")
+BLOB = Classification("hub", Role.BLOB, "registry.test", "blob host of hub")
 NOW = 100.0  # seconds
 
 ESTABLISHED = Outcome(OutcomeKind.ESTABLISHED, Phase.ESTABLISHED, Blame.NONE, 0.2, "established")
@@ -285,8 +287,51 @@ def test_size_of_tunnels() -> None:
     ledger = Ledger(started_at=0.0)
     tunnel = opened(ledger)
     tunnel.flow = Bytes(20_000, 0, NOW)
-    ledger.end(tunnel)
+    ledger.end(tunnel, now=NOW)
     assert ledger.learned.typical("hub", Role.API) > TYPICAL[Role.API]
+
+
+def test_layers_share_routes() -> None:
+    """Tunnels that bring layers are counted from their first answer until they end, with what they carry."""
+    ledger = Ledger(started_at=0.0)
+    tunnel = ledger.open(TARGET, "127.0.0.1:50000", BLOB, now=NOW)
+    ledger.flown(tunnel, [Attempt("vpn", 0.0, ESTABLISHED)], "vpn", now=NOW)
+    ledger.carried(tunnel, Carried(0, 1.0), now=NOW)
+    sharing = ledger.learned.shared("hub")
+    assert (sharing.count("vpn", now=NOW), sharing.rates) == (1, {})
+    ledger.carried(tunnel, Carried(8_000_000, 1.0), now=NOW)
+    assert sharing.rates["vpn"].alone.value == pytest.approx(8e6)
+    ledger.end(tunnel, now=NOW)
+    assert sharing.count("vpn", now=NOW) == 0
+
+
+@pytest.mark.parametrize(("cut", "short"), [(False, 1), (True, 0)])
+def test_layers_that_end_at_once(cut: bool, short: int) -> None:
+    """One that ends at once over another route than the API's may have been refused, unless its route failed."""
+    ledger = Ledger(started_at=0.0)
+    ledger.learned.choices["hub", Role.API] = Choice("direct", NOW)
+    ledger.learned.shared("hub").began(99, "direct", now=NOW)
+    tunnel = ledger.open(TARGET, "127.0.0.1:50000", BLOB, now=NOW)
+    ledger.flown(tunnel, [Attempt("vpn", 0.0, ESTABLISHED)], "vpn", now=NOW)
+    tunnel.flow = Bytes(5_000, 700, NOW)
+    if cut:
+        ledger.cut(tunnel, "reset", now=NOW)
+    ledger.end(tunnel, now=NOW)
+    assert ledger.learned.shared("hub").short == short
+
+
+def test_sharing_is_of_layers_over_known_routes() -> None:
+    """Other tunnels share no layers' route, nor does one whose route means something else by now."""
+    ledger = Ledger(started_at=0.0)
+    api = opened(ledger)
+    blob = ledger.open(TARGET, "127.0.0.1:50000", BLOB, now=NOW)
+    for tunnel in (api, blob):
+        ledger.raced(tunnel, [Attempt("vpn", 0.0, ESTABLISHED)], "vpn", now=NOW)
+    ledger.forget({"vpn"})
+    for tunnel in (api, blob):
+        ledger.carried(tunnel, Carried(8_000_000, 1.0), now=NOW)
+        ledger.end(tunnel, now=NOW)
+    assert ledger.learned.sharing == {}
 
 
 def test_forget() -> None:
@@ -342,7 +387,7 @@ def test_life_of_a_tunnel() -> None:
     assert (view.route, view.phase, view.bytes_in, view.bytes_out) == ("direct", "relaying", 700, 30)
     assert (view.age_seconds, view.idle_seconds) == (5.0, 1.0)
     assert ledger.totals() == Totals(1, {}, {"connect": 0, "first_flight": 0, "release": 0}, 700, 30)
-    ledger.end(tunnel)
+    ledger.end(tunnel, now=15.0)
     assert ledger.tunnel_views(now=15.0) == ()
     assert tunnel.phase is TunnelPhase.ENDED
     assert (ledger.totals().bytes_in, ledger.totals().bytes_out) == (700, 30)
@@ -352,7 +397,7 @@ def test_life_of_a_tunnel() -> None:
 def test_tunnel_that_found_no_route() -> None:
     """A tunnel without a route ends without bytes."""
     ledger = Ledger(started_at=0.0)
-    ledger.end(opened(ledger))
+    ledger.end(opened(ledger), now=NOW)
     assert (ledger.totals().tunnels, ledger.totals().bytes_in, ledger.routes) == (1, 0, {})
 
 
@@ -380,7 +425,7 @@ def test_route_view() -> None:
     ledger.raced(open_one, [Attempt("direct", 0.0, REFUSED), Attempt("vpn", 0.1, ESTABLISHED)], "vpn", now=NOW)
     ledger.raced(ended, [Attempt("vpn", 0.0, ESTABLISHED)], "vpn", now=NOW)
     open_one.flow, ended.flow = Bytes(5, 1, NOW), Bytes(70, 20, NOW)
-    ledger.end(ended)
+    ledger.end(ended, now=NOW)
     row = RouteRegistryView("hub", 1.0, None, None, 0.2, "dials in 200 ms", None)
     vpn = ledger.route_view(RouteSpec("vpn", interface="wg0"), (row,), draining=True, now=NOW + 3)
     assert (vpn.name, vpn.description, vpn.circuit, vpn.draining) == ("vpn", "direct by interface wg0", "closed", True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from random import Random
 from typing import Literal
 
 import pytest
@@ -11,10 +12,12 @@ import pytest
 from towline.core.borrow import UNMEASURED_ANSWER
 from towline.core.classify import RegistrySpec
 from towline.core.estimate import OLD
+from towline.core.evidence import Carried
 from towline.core.health import Health
 from towline.core.learned import Learned
 from towline.core.policy import FailoverPolicy, TargetPolicy
 from towline.core.rank import MAX_ATTEMPT_DELAY, MAX_PATIENCE, MIN_ATTEMPT_DELAY, MIN_PATIENCE, rank, without
+from towline.core.spread import Sharing
 from towline.types import UNLISTED, Classification, Ranking, Role, RouteKind, RouteSpec, Target
 
 TARGET = Target("registry.test", 443)
@@ -179,6 +182,53 @@ def test_excluded(route: RouteSpec, registry: RegistrySpec, reason: str) -> None
     assert ranking.candidates == ()
     assert ranking.excluded == (("vpn", reason),)
     assert ranking.why == f"vpn: {reason}"
+
+
+def bulk(rate: float) -> Health:
+    """A route that carried layers at this rate, often."""
+    health = Health()
+    for age in (60, 45, 30, 15):
+        health.dialed(0.05, now=NOW - age)
+        health.answered(0.05, now=NOW - age)
+        health.carried(Carried(8_000_000, 8_000_000 / rate), well=True, now=NOW - age)
+    return health
+
+
+@pytest.mark.parametrize(
+    ("role", "spread", "expected", "first"),
+    [
+        (Role.BLOB, "auto", ["vpn", "direct"], "direct: {}, its tunnels share 8 MB/s"),
+        (Role.BLOB, "off", ["vpn", "direct"], "vpn: {}, carries 6 MB/s"),
+        (Role.API, "auto", ["vpn", "direct"], "vpn: {}"),
+    ],
+)
+def test_parallel_layers(role: Role, spread: Literal["auto", "off"], expected: list[str], first: str) -> None:
+    """The choice is by what a route carries in all, and the next layer goes beside it; other roles know of neither."""
+    sharing = Sharing()
+    for age in (60, 45):
+        sharing.carried(1, "direct", 8e6, now=NOW - age)
+    for tunnel in (1, 2):
+        sharing.began(tunnel, "direct", now=NOW)
+    for tunnel in (1, 2):
+        sharing.carried(tunnel, "direct", 4e6, now=NOW)
+    learned = Learned({("direct", "hub", role): bulk(4e6), ("vpn", "hub", role): bulk(6e6)}, sharing={"hub": sharing})
+    ranking = rank(
+        TARGET,
+        replace(API, role=role),
+        [DIRECT, VPN],
+        learned,
+        registry=HUB,
+        policy=TargetPolicy(spread=spread),
+        failover=FailoverPolicy(),
+        now=NOW,
+        rng=Random(1),
+    )
+    assert order(ranking) == expected
+    assert (ranking.choice, ranking.is_spread) == (first.partition(":")[0], ranking.choice != expected[0])
+    assert f"{ranking.choice}: {ranking.why_of(str(ranking.choice))}".startswith(
+        first.format("dials in 50 ms, answers in 50 ms")
+    )
+    assert ("spread: 2 tunnels share 8 MB/s of direct" in ranking.why) is ranking.is_spread
 
 
 def test_allowed() -> None:

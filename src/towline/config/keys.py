@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 from pydantic_core import PydanticKnownError
 
 from towline.config import values
@@ -57,6 +57,11 @@ def _not_empty[T: tuple[Any, ...] | frozenset[Any]](value: T) -> T:
     if not value:
         raise Invalid("the list is empty")
     return value
+
+
+def _off(value: object) -> object:
+    """The word that was meant: YAML 1.1 reads `off` as false."""
+    return "off" if value is False else value
 
 
 # A list of YAML becomes a tuple or a set: strict where the items are concerned, not about the container.
@@ -119,6 +124,7 @@ class TargetKeys(Section):
     unlisted: Literal["direct", "route", "deny"] = _TARGET.unlisted
     ports: Annotated[frozenset[_Port], _LIST, _NOT_EMPTY] = _TARGET.ports
     private_targets: Annotated[tuple[_Private, ...], _LIST] = _TARGET.private_targets
+    spread: Annotated[Literal["auto", "off"], BeforeValidator(_off)] = _TARGET.spread
 
 
 class AccessKeys(Section):

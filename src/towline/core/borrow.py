@@ -54,6 +54,8 @@ class Known:
     """Its own evidence, without what is borrowed."""
     lent: str
     """Whose evidence this is where the route has none of its own here, for the reader; "" where it has."""
+    is_shared: bool = False
+    """The rate is what all its tunnels share, not what each of them had (spread.py)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,9 @@ def _measured(known: Known, own: Health, role: Role, now: float) -> list[str]:
         parts.append(f"dials in {dial * 1000:.0f} ms")
     if (answer := own.answer.value) is not None:
         parts.append(f"answers in {answer * 1000:.0f} ms")
-    if role is Role.BLOB and (rate := own.rate.value) is not None:
+    if known.is_shared:
+        parts.append(f"its tunnels share {known.rate.value / 1e6:.3g} MB/s")
+    elif role is Role.BLOB and (rate := own.rate.value) is not None:
         parts.append(f"carries {rate / 1e6:.3g} MB/s")
     age = now - (own.measured_at() or now)
     return [*parts, f"measured {age:.0f} s ago"] if age >= OLD else parts

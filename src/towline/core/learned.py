@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from towline.core.choice import Choice
 from towline.core.health import Health, Key
+from towline.core.spread import Sharing
 from towline.types import Ranking, Role
 
 TYPICAL = {Role.API: 16_384.0, Role.AUTH: 8_192.0, Role.BLOB: 16_777_216.0, Role.UNKNOWN: 1_048_576.0}
@@ -30,6 +31,8 @@ class Learned:
     """The route that each role of a registry takes at present."""
     explored_at: dict[str, float] = field(default_factory=dict)
     """When a tunnel of a registry last took another one to explore it."""
+    sharing: dict[str, Sharing] = field(default_factory=dict)
+    """How the layers of a registry share the routes; not kept, for it is of the present (spread.py)."""
 
     def of(self, route: str, registry: str, role: Role) -> Health:
         """The health of one route, to be written to."""
@@ -54,8 +57,21 @@ class Learned:
         kind = ranking.classification
         before = self.choices.get((kind.registry, kind.role)) or Choice(ranking.choice, now)
         self.choices[kind.registry, kind.role] = before.moved(ranking.choice, now=now)
-        if ranking.candidates[0].route != ranking.choice:
+        if ranking.candidates[0].route == ranking.choice:
+            return
+        if ranking.is_spread:
+            self.shared(kind.registry).spread_at = now
+        else:
             self.explored_at[kind.registry] = now
+
+    def shared(self, registry: str) -> Sharing:
+        """How the layers of a registry share the routes, to be written to."""
+        return self.sharing.setdefault(registry, Sharing())
+
+    def ended(self, tunnel: int, registry: str, route: str, size: int, *, now: float) -> None:
+        """A tunnel to a blob host of a registry has ended (spread.py)."""
+        api = self.choices.get((registry, Role.API))
+        self.shared(registry).ended(tunnel, route, size, api=api.route if api else None, now=now)
 
     def family(self, registry: str, role: Role) -> list[str]:
         """The routes that the registry's other roles take at present."""
@@ -73,6 +89,8 @@ class Learned:
         for name, choice in list(self.choices.items()):
             if choice.route in routes:
                 del self.choices[name]
+        for sharing in self.sharing.values():
+            sharing.forget(routes)
 
     def recall(self, known: Learned) -> None:
         """This is a network that is known (memory.py): what was learned there takes the place of what is in doubt."""
@@ -92,3 +110,5 @@ class Learned:
             if is_concerned(key[0]):
                 health.on_another_network(now=now)
         self.choices = {name: choice for name, choice in self.choices.items() if not is_concerned(choice.route)}
+        for sharing in self.sharing.values():
+            sharing.forget(sharing.routes if routes is None else routes)

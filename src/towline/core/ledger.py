@@ -126,11 +126,23 @@ class Ledger:
             answered_first = attempts[0].route == winner
             seconds = attempts[0].outcome.seconds if answered_first else None  # a replay's time includes its dial
             self._health(winner, tunnel).answered(seconds, now=now, brings_layers=_brings_layers(tunnel))
+        if (route := self._layers_over(tunnel)) is not None:
+            self.learned.shared(tunnel.classification.registry).began(tunnel.id, route, now=now)
+
+    def _is_forgotten(self, route: str, tunnel: Tunnel) -> bool:
+        """What the tunnel tells is of another way out that had this name."""
+        return tunnel.id <= self._forgotten.get(route, 0)
 
     def _health(self, route: str, tunnel: Tunnel) -> Health:
-        if tunnel.id <= self._forgotten.get(route, 0):
-            return Health()  # what it tells is of another way out that had this name
+        if self._is_forgotten(route, tunnel):
+            return Health()
         return self.learned.of(route, tunnel.classification.registry, tunnel.classification.role)
+
+    def _layers_over(self, tunnel: Tunnel) -> str | None:
+        """The route that brings layers in this tunnel; None where none does, or it is another one by now."""
+        if tunnel.route is None or not _brings_layers(tunnel) or self._is_forgotten(tunnel.route, tunnel):
+            return None
+        return tunnel.route
 
     def _learn(
         self, tunnel: Tunnel, attempts: Sequence[Attempt], winner: str | None, *, weight: int, now: float
@@ -195,6 +207,9 @@ class Ledger:
         """Bytes that came over the tunnel's route; for a long tunnel more than once, each time what came since."""
         health = self._health(tunnel.route or "", tunnel)
         health.carried(carried, well=not tunnel.was_cut, now=now)
+        if (route := self._layers_over(tunnel)) is not None and carried.rate > 0:
+            sharing = self.learned.shared(tunnel.classification.registry)
+            sharing.carried(tunnel.id, route, carried.rate, now=now)
 
     def probed(self, findings: Sequence[Finding], *, now: float) -> None:
         """What probes of one host found, one finding for each route."""
@@ -221,13 +236,16 @@ class Ledger:
         known = self.health.get((route, tunnel.classification.registry, tunnel.classification.role))
         return None if known is None else known.rate.value
 
-    def end(self, tunnel: Tunnel) -> None:
+    def end(self, tunnel: Tunnel, *, now: float) -> None:
         """Close a tunnel's record and add up its bytes."""
         del self.tunnels[tunnel.id]
         tunnel.phase = TunnelPhase.ENDED
         self.bytes_in += tunnel.bytes_in
         self.bytes_out += tunnel.bytes_out
         self.learned.moved(tunnel.classification.registry, tunnel.classification.role, tunnel.bytes_in)
+        if (route := self._layers_over(tunnel)) is not None:
+            size = 0 if tunnel.was_cut else tunnel.bytes_in
+            self.learned.ended(tunnel.id, tunnel.classification.registry, route, size, now=now)
         if tunnel.route is not None:
             counts = self.routes.setdefault(tunnel.route, RouteCounts())
             counts.bytes_in += tunnel.bytes_in

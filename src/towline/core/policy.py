@@ -25,6 +25,8 @@ class TargetPolicy:
     """TCP ports that may be asked for: TLS, plain HTTP (insecure registries, OSS redirects), two registry habits."""
     private_targets: tuple[str, ...] = ()
     """Networks (`10.0.0.0/8`) and hosts (`corp.example`, `*.corp.example`) that may lead to private addresses."""
+    spread: Literal["auto", "off"] = "auto"
+    """Parallel layers take a second route where the first is shared and the second adds to it (core/spread.py)."""
 
 
 @dataclass(frozen=True, slots=True)

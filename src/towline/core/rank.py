@@ -19,6 +19,7 @@ from towline.core.estimate import DIRECT, estimate
 from towline.core.health import Health
 from towline.core.learned import Learned
 from towline.core.policy import FailoverPolicy, TargetPolicy
+from towline.core.spread import spread, undivided
 from towline.types import UNLISTED, Candidate, Classification, Ranking, Role, RouteSpec, Target
 
 MIN_ATTEMPT_DELAY = 0.1  # seconds; RFC 8305 section 8 recommends this least pause
@@ -44,6 +45,9 @@ def rank(
     fit = [spec for spec in routes if reasons[spec.name] is None]
     name, role = classification.registry, classification.role
     beliefs = known(learned.health, [spec.name for spec in fit], name, role, now=now)
+    sharing = learned.sharing.get(name) if role is Role.BLOB and policy.spread == "auto" else None
+    if sharing is not None:
+        beliefs = undivided(beliefs, sharing, now=now)
     typical = learned.typical(name, role)
     ranked: list[Candidate] = []
     for spec in fit:
@@ -62,13 +66,12 @@ def rank(
         )
     ranked.sort(key=_place)  # stable: equal routes keep the configured order
     chosen = settled(ranked, learned.choices.get((name, role)), learned.family(name, role), now=now)
-    candidates = (
-        chosen
-        if rng is None or role is not Role.BLOB
-        else explored(chosen, learned.explored_at.get(name), rng, now=now)
-    )
+    candidates = chosen if sharing is None else spread(chosen, sharing, now=now)
+    is_spread = bool(chosen) and candidates[0].route != chosen[0].route
+    if role is Role.BLOB and rng is not None and not is_spread:
+        candidates = explored(candidates, learned.explored_at.get(name), rng, now=now)
     excluded = tuple((route, reason) for route, reason in reasons.items() if reason is not None)
-    return Ranking(target, classification, candidates, excluded, chosen[0].route if chosen else None)
+    return Ranking(target, classification, candidates, excluded, chosen[0].route if chosen else None, is_spread)
 
 
 def without(ranking: Ranking, routes: Collection[str], why: str) -> Ranking:

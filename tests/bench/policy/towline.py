@@ -167,7 +167,7 @@ class Towline:
         except ClientLeft:
             return 0
         finally:
-            self.ledger.end(tunnel)
+            self.ledger.end(tunnel, now=clock.now)
 
     def _race(self, tunnel: Tunnel, request: Request, until: float) -> Process[tuple[str, Ranking] | None]:
         """Race in as many rounds as there are (serving.py: `_race`)."""
