@@ -185,6 +185,13 @@ def test_routes_of_one_line() -> None:
     assert auto == pytest.approx(off, rel=0.02)
 
 
+def test_route_of_half_the_rate() -> None:
+    """A shared route is not left for one that carries less than it does, but more than each tunnel had of it."""
+    auto, off, taken = took(direct=4e6, vpn=8e6)
+    assert auto < 0.9 * off
+    assert taken == {"vpn"}
+
+
 @pytest.mark.parametrize("routes", [{"direct": 2e6, "vpn": 2e7}, {"vpn": 8e6, "office": 8e6}])
 def test_routes_that_are_not_worth_it(routes: dict[str, float]) -> None:
     """A route that is much slower, or that costs more than is gained, is left alone."""

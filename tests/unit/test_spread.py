@@ -224,6 +224,8 @@ def test_forget() -> None:
     sharing.carried(7, "direct", RATE, now=NOW)
     sharing.short = IN_A_ROW
     sharing.forget({"vpn"})
-    assert set(sharing.rates) == {"direct"}
+    assert set(sharing.rates) == sharing.routes == {"direct"}
     assert (sharing.count("vpn", now=NOW), sharing.count("direct", now=NOW)) == (0, 1)
     assert not sharing.is_bound
+    sharing.began(8, "office", now=NOW)
+    assert sharing.routes == {"direct", "office"}
