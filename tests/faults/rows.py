@@ -232,7 +232,7 @@ ROWS = (
     Row("Towline gets SIGKILL", COMPLETE, BY_PROXY, towline_ends(signal.SIGKILL), midway=True, clients=("docker",),
         told=("ctr", "goclient")),
     # containerd resumes within a millisecond, while the kernel still closes what the killed process had open: in one
-    # pull of eight it resumes over an idle tunnel that ends as the request is written, and Go does not try again (strace).
+    # pull of eight it resumes over an idle tunnel that ends as the request is written; Go does not try again (strace).
     Row("SIGKILL, its socket held", COMPLETE, BY_PROXY, towline_ends(signal.SIGKILL), midway=True, held=True,
         clients=("docker", "goclient"), told=("ctr",), short="goclient"),
 )  # fmt: skip
