@@ -39,7 +39,7 @@ def healths(draw: st.DrawFn) -> Health:
             case "answered":
                 health.answered(draw(st.none() | st.floats(0.0, 10.0)), now=NOW - age)
             case "carried":
-                carried = Carried(draw(st.integers(0, 10**10)), draw(st.floats(0.0, 1e4)), draw(st.floats(0.0, 1.0)))
+                carried = Carried(draw(st.integers(0, 10**10)), draw(st.floats(0.0, 1e4)))
                 health.carried(carried, well=draw(st.booleans()), now=NOW - age)
             case "cut":
                 health.cut("upstream reset", now=NOW - age, weight=2)

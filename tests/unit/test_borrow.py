@@ -154,14 +154,6 @@ def test_probes_that_traffic_disproved() -> None:
     assert believed(health).failure == pytest.approx(UNTRIED)
 
 
-def test_loss() -> None:
-    """Loss is the route's: where nothing was told of it here, that of its other hosts counts."""
-    lossy, clean = Health(loss=0.1), Health(loss=0.0)
-    assert believed({}).loss == 0.0
-    assert believed({("vpn", "quay", Role.BLOB): lossy, ("vpn", "hub", Role.BLOB): clean}).loss == pytest.approx(0.05)
-    assert believed({("vpn", "quay", Role.BLOB): lossy, ("vpn", "hub", Role.API): clean}).loss == 0.0
-
-
 @pytest.mark.parametrize(("failures", "failure"), [(1, None), (2, 0.5), (3, 0.75)])
 def test_streak(failures: int, failure: float | None) -> None:
     """One failure says little, each further one in a row halves the hope that the route is up."""

@@ -10,7 +10,7 @@ import pytest
 from towline.core.borrow import UNMEASURED_ANSWER, UNMEASURED_DIAL, UNMEASURED_RATE, UNTRIED, known
 from towline.core.circuit import RECENT
 from towline.core.classify import RegistrySpec
-from towline.core.estimate import DIRECT_FIRST, FAILING_OVER, JUST_FAILED, LOSS_COST, OLD, estimate
+from towline.core.estimate import DIRECT_FIRST, FAILING_OVER, JUST_FAILED, OLD, estimate
 from towline.core.evidence import Carried
 from towline.core.health import Health
 from towline.core.level import COHERENCE, Belief
@@ -36,14 +36,14 @@ def estimated(
     return estimate(spec, believed, registry, role=role, typical=typical, now=now)
 
 
-def measured(*, loss: float | None = None) -> Health:
+def measured() -> Health:
     """A route that was measured often, and just now."""
     health = Health()
     for turn in range(50):
         then = NOW - COHERENCE * (49 - turn)
         health.dialed(0.05, now=then)
         health.answered(0.1, now=then)
-        health.carried(Carried(20_000_000, 4.0, loss), well=True, now=then)
+        health.carried(Carried(20_000_000, 4.0), well=True, now=then)
     return health
 
 
@@ -88,14 +88,6 @@ def test_cost() -> None:
     found = estimated(spec=RouteSpec("vpn", cost=2.5))
     assert found.seconds == pytest.approx(estimated().seconds + 2.5)
     assert found.reason == "cost 2.5 s, not measured yet"
-
-
-def test_loss() -> None:
-    """Segments that are sent again cost 50 ms a percent, and are told."""
-    lossy, clean = estimated(measured(loss=0.1)), estimated(measured(loss=0.0))
-    assert lossy.seconds - clean.seconds == pytest.approx(0.1 * LOSS_COST, rel=0.01)
-    assert lossy.reason.endswith("10% of segments lost")
-    assert "lost" not in clean.reason
 
 
 def test_direct_first() -> None:

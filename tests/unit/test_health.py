@@ -11,7 +11,6 @@ from towline.core.evidence import Carried, Finding
 from towline.core.health import (
     BULK,
     KEPT,
-    LOSS_GAIN,
     MEMORY,
     MISLEADING,
     PROBE_WEIGHT,
@@ -123,13 +122,10 @@ def test_bulk() -> None:
 
 
 def test_nothing_carried() -> None:
-    """Bytes in no time have no rate and prove nothing; their loss is known all the same."""
+    """Bytes in no time have no rate and prove nothing."""
     health = failing(OPEN_AFTER)
-    health.carried(Carried(BULK, 0.0, loss=0.2), well=True, now=1.0)
+    health.carried(Carried(BULK, 0.0), well=True, now=1.0)
     assert (health.rate.value, health.circuit(now=1.0)) == (None, Circuit.OPEN)
-    assert health.loss == pytest.approx(0.2)
-    health.carried(Carried(BULK, 0.0, loss=0.0), well=True, now=1.0)
-    assert health.loss == pytest.approx((1 - LOSS_GAIN) * 0.2)
 
 
 def rated(rate: float, *, round_trip: float = 0.05) -> Health:

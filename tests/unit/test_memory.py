@@ -28,7 +28,7 @@ def learned() -> Learned:
         health = learned.of(route, "hub", Role.BLOB)
         health.dialed(seconds, now=THEN - 10)
         health.answered(seconds, now=THEN - 10)
-        health.carried(Carried(20_000_000, 20 * seconds, loss=0.01), well=True, now=THEN - 5)
+        health.carried(Carried(20_000_000, 20 * seconds), well=True, now=THEN - 5)
     for _ in range(4):
         learned.of("vpn", "hub", Role.BLOB).failed("refused", now=THEN)
     learned.moved("hub", Role.BLOB, 5_000_000)
@@ -57,7 +57,6 @@ def test_kept() -> None:
         assert health.tries.counts(now=NOW) == pytest.approx(was.tries.counts(now=THEN + 30.0), rel=0.01)
         assert health.circuit(now=NOW) is Circuit.CLOSED
     assert after.sizes == pytest.approx(before.sizes, rel=0.001)
-    assert after.health["vpn", "hub", Role.BLOB].loss == pytest.approx(0.01)
 
 
 def test_warm_start_ranks_right() -> None:
@@ -118,7 +117,6 @@ def changed(change: Callable[[Any], object]) -> object:
         changed(lambda data: data["health"][0].update(role="sink")),
         changed(lambda data: data["health"][0].update(route=7)),
         changed(lambda data: data["health"][0].update(successes=-1)),
-        changed(lambda data: data["health"][0].update(loss=2.0)),
         changed(lambda data: data["health"][0]["dial"].update(value=0)),
         changed(lambda data: data["health"][0]["dial"].update(age=float("nan"))),
         changed(lambda data: data["health"][0]["dial"].update(variance=True)),
@@ -131,8 +129,7 @@ def test_not_believed(data: object) -> None:
     assert recalled(data, elapsed=0.0, now=NOW) is None
 
 
-def test_loss_that_nobody_told() -> None:
-    """Where no kernel told of loss, none is made up."""
-    memory = Learned()
-    memory.of("vpn", "hub", Role.API).dialed(0.1, now=THEN)
-    assert through_a_file(memory, elapsed=0.0).health["vpn", "hub", Role.API].loss is None
+def test_what_is_not_known_is_passed_over() -> None:
+    """A file that says more of a route, as earlier ones did of its loss, is read for the rest."""
+    data = changed(lambda data: data["health"][0].update(loss=None))
+    assert recalled(data, elapsed=0.0, now=NOW) == recalled(remembered(learned(), now=THEN), elapsed=0.0, now=NOW)

@@ -48,8 +48,6 @@ class Known:
     rate: Belief
     failure: float
     """Probability that an attempt fails."""
-    loss: float
-    """Share of segments that are sent again: over the route to other hosts, where nothing was told of it here."""
     own: Health | None
     """Its own evidence, without what is borrowed."""
     lent: str
@@ -92,9 +90,7 @@ def known(
     answers = _beliefs(circles, lambda one: one.answer, UNMEASURED_ANSWER, now)
     rates = _beliefs(circles, lambda one: one.rate, UNMEASURED_RATE, now, by_delay=dials)
     return {
-        route: Known(
-            dials[route], answers[route], rates[route], _failure(circle, now), _loss(circle), circle.own, _lent(circle)
-        )
+        route: Known(dials[route], answers[route], rates[route], _failure(circle, now), circle.own, _lent(circle))
         for route, circle in circles.items()
     }
 
@@ -184,13 +180,6 @@ def _suspicion(circle: _Circles, own: Health, *, believed: bool, now: float) -> 
     since = max(own.tries.at, own.probes.at)
     elsewhere = [down(one) for one in circle.relatives if one.streak.last_failure > since]
     return max(down(own), SUSPICION * max(elsewhere, default=0.0))
-
-
-def _loss(circle: _Circles) -> float:
-    if circle.own is not None and circle.own.loss is not None:
-        return circle.own.loss
-    others = [one.loss for _, one in (*circle.kin, *circle.rest) if one.loss is not None]
-    return sum(others) / len(others) if others else 0.0
 
 
 def _lent(circle: _Circles) -> str:

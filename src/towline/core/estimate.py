@@ -1,6 +1,6 @@
 """The one currency: seconds until a typical transfer over a route is expected to be complete.
 
-    cost + dial + first byte + typical bytes / rate + P(failure) * cost of failing over + loss
+    cost + dial + first byte + typical bytes / rate + P(failure) * cost of failing over
 
 Every candidate carries these parts, how sure their sum is, and how old the evidence is, and says them in one phrase.
 """
@@ -19,8 +19,6 @@ FAILING_OVER = {Role.API: 1.5, Role.AUTH: 1.5, Role.UNKNOWN: 1.5, Role.BLOB: 5.0
 """Seconds that a failure costs the client: the patience with an unanswered flight; at a blob host a cut more often than
 not, and then dockerd's "Retrying in 5 seconds" (clients.md A.8)."""
 JUST_FAILED = 0.5  # seconds: twice the pause that a silent route costs the client, so that the next dial goes elsewhere
-LOSS_COST = 5.0  # seconds that a route which lost every segment would cost: 50 ms for each percent, as Surge has it
-TOLD_LOSS = 0.01  # share of segments sent again from which on the reason tells it
 DIRECT_FIRST = 60.0  # seconds added to other routes where the registry is best reached directly
 DIRECT = "direct"  # the name of the route that unlisted targets take by default, and that direct_first means
 OLD = 600.0  # seconds from which on a reason tells how old its evidence is
@@ -37,7 +35,7 @@ def estimate(
     if own.streak.failed_just_now(now=now):
         failing += JUST_FAILED
     near = registry is not None and registry.direct_first and spec.name != DIRECT
-    added = spec.cost + (DIRECT_FIRST if near else 0.0) + known.loss * LOSS_COST
+    added = spec.cost + (DIRECT_FIRST if near else 0.0)
     parts = ((dial, known.dial), (answer, known.answer), (transfer, known.rate))
     deviation = math.sqrt(sum(part**2 * belief.variance for part, belief in parts))
     noise = math.sqrt(sum(part**2 * min(belief.variance, belief.spread) for part, belief in parts))
@@ -61,8 +59,6 @@ def estimate(
 def _reason(spec: RouteSpec, known: Known, own: Health, role: Role, *, near: str, now: float) -> str:
     parts = [f"cost {spec.cost:g} s"] if spec.cost else []
     parts += _measured(known, own, role, now)
-    if known.loss >= TOLD_LOSS:
-        parts.append(f"{known.loss:.0%} of segments lost")
     if own.streak.faded(now=now):
         parts.append(_failures(own, now))
     if (circuit := own.circuit(now=now)) is not Circuit.CLOSED:

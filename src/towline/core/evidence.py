@@ -20,8 +20,6 @@ class Carried:
 
     bytes: int
     seconds: float
-    loss: float | None = None
-    """Share of segments that were sent again, 0 to 1; None where the kernel does not tell."""
 
     @property
     def rate(self) -> float:

@@ -25,7 +25,6 @@ MEMORY = 24.0  # attempts that are remembered: what came before weighs less and 
 TRIES_HALF_LIFE = 600.0  # seconds in which half of what an attempt weighs has faded
 BULK = 1 << 20  # bytes from which on a rate is what a blob would meet
 SMALL_NOISE = 2.0  # times that the rate of fewer bytes scatters more
-LOSS_GAIN = 1 / 4  # weight of a new tunnel in the mean of losses
 SHAKEN = 2.0  # variance that a change of the network adds to what was measured on the last one: it is a hint now
 
 RESUMING = 5.0  # seconds that a client waits before it resumes what was cut: dockerd's first pause (clients.md A.8)
@@ -91,8 +90,6 @@ class Health:
     probes: Tries = field(default_factory=Tries)
     """Of probes; what they tell is dropped where traffic disproves it."""
     streak: Streak = field(default_factory=Streak)
-    loss: float | None = None
-    """Share of segments that were sent again, smoothed; None where no kernel told."""
     attempts: int = 0
     failures: int = 0
     last_error: str = ""
@@ -151,9 +148,6 @@ class Health:
 
     def carried(self, carried: Carried, *, well: bool, now: float) -> None:
         """Bytes came over the route; `well`: its tunnel has not been cut."""
-        if carried.loss is not None:
-            before = carried.loss if self.loss is None else self.loss
-            self.loss = before + LOSS_GAIN * (carried.loss - before)
         if carried.rate <= 0:
             return
         if well:

@@ -62,7 +62,6 @@ def _health_out(key: Key, health: Health, now: float) -> dict[str, Any]:
         "successes": round(health.tries.successes, 3),
         "failures": round(health.tries.failures, 3),
         "tried": round(now - health.tries.at, 1),
-        "loss": health.loss,
         **{name: level for name, level in levels.items() if level is not None},
     }
 
@@ -85,8 +84,6 @@ def _health_in(entry: Mapping[str, Any], later: float, now: float) -> tuple[Key,
             _level_in(getattr(health, name), entry[name], later, now)
     tried = now - _number(entry["tried"], 0.0) - later
     health.tries = Tries(_number(entry["successes"], 0.0), _number(entry["failures"], 0.0), tried)
-    if entry["loss"] is not None:
-        health.loss = _number(entry["loss"], 0.0, 1.0)
     return (_text(entry["route"]), _text(entry["registry"]), Role(entry["role"])), health
 
 
