@@ -1,13 +1,15 @@
-"""One tunnel under watch: what watching.py knows of it, whether it is idle, and whether its end is a cut."""
+"""A tunnel under watch: what watching.py knows of it, what its end means, and what those that go as it does tell."""
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from towline.core.ledger import Tunnel
 from towline.core.releases import Past
-from towline.core.stall import HANDSHAKE_END, Watch
+from towline.core.stall import HANDSHAKE_END, Cause, Watch
 from towline.core.stranded import Stranded
 from towline.core.tls import ended_cleanly
 from towline.net.dialer import Dialer
@@ -47,8 +49,8 @@ class Watched:
     process_asked: bool = False
     still_together_at: float = -math.inf
     """When it was last found to stand still together with others."""
-    refusal: str = ""
-    """Why the last wish to release it was not granted; logged once."""
+    refused: Cause | None = None
+    """Of the last wish to release it that was not granted; each is logged once."""
 
     def same_way(self, other: Watched) -> bool:
         """Whether it goes by the same way out."""
@@ -82,3 +84,28 @@ class Watched:
         if not in_use or (self.tls and ended_cleanly(relay.client_tail)):
             return False
         return end in _GONE or (end is End.UPSTREAM_FIN and self.tls and not ended_cleanly(relay.tail))
+
+
+def stand_still_together(watched: Watched, others: Iterable[Watched], *, suspect_after: float) -> bool:
+    """Whether several tunnels to a host over a route are silent in or after an answer, and none of them moves.
+
+    The last of them is one of several still when the others have been released.
+    """
+    now = asyncio.get_running_loop().time()
+    still: list[Watched] = []
+    for other in others:
+        relay, watch = other.relay, other.watch
+        if not other.goes_as(watched) or relay is None or watch is None or not watch.stands_still:
+            continue
+        if now - relay.last_in < suspect_after:
+            return False
+        still.append(other)
+    if len(still) > 1:
+        for other in still:
+            other.still_together_at = now
+    return watched.relay is not None and watched.still_together_at > watched.relay.last_activity
+
+
+def pace_together(watched: Watched, others: Iterable[Watched]) -> float:
+    """Bytes a second of all tunnels to a host over a route, each as of its last look."""
+    return sum(other.watch.pace for other in others if other.watch is not None and other.goes_as(watched))

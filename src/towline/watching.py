@@ -23,7 +23,7 @@ from towline.core.clients import ClientKind, Identity
 from towline.core.ledger import Ledger, Tunnel
 from towline.core.policy import StallPolicy
 from towline.core.releases import Past, Releases, may_release
-from towline.core.stall import BULK, Cause, Hold, Probe, Release, Verdict, Watch
+from towline.core.stall import BULK, Beside, Cause, Hold, Probe, Release, Verdict, Watch
 from towline.core.stranded import Stranded
 from towline.looks import Looks
 from towline.net.dialer import Dialer
@@ -34,7 +34,7 @@ from towline.net.process import processes_of
 from towline.net.relay import Relay
 from towline.probing import Probing
 from towline.types import Address, Target
-from towline.watched import Watched
+from towline.watched import Watched, pace_together, stand_still_together
 
 log = structlog.get_logger("towline")
 
@@ -90,8 +90,12 @@ class Watching:
         watched.dialer, watched.raced = dialer, bool(flown.attempts)
         tunnel = watched.tunnel
         watched.relay, watched.tls, watched.http2 = relay, flown.tls, flown.http2
-        still_together = partial(self._stand_still_together, watched)
-        watched.watch = Watch(flown.route, tunnel.classification.role, self.policy(), still_together)
+        beside = Beside(
+            lambda: stand_still_together(watched, self._looks, suspect_after=self.policy().suspect_after),
+            lambda: pace_together(watched, self._looks),
+            partial(self.ledger.fastest_other, tunnel),
+        )
+        watched.watch = Watch(flown.route, tunnel.classification.role, self.policy(), beside)
         self._looks.add(watched)
 
     def ended(self, watched: Watched, end: End) -> None:
@@ -120,6 +124,7 @@ class Watching:
             error += ", after a sleep or a change of the network"
         else:
             self.ledger.cut(tunnel, error, now=now)
+        self._stuck.pop((watched.client, tunnel.target), None)  # it is back because of this
         self._ended_early(watched, relay, now)
         who = self._identity(watched)
         self._let_go_of_idle(watched, of_all=False)
@@ -211,9 +216,9 @@ class Watching:
         decision = may_release(self._identity(watched), watched.past, release, moved=relay.bytes_in, now=now)
         facts = {"target": str(tunnel.target), "route": tunnel.route, "cause": release.cause.value}
         if not decision.allowed:
-            if decision.reason != watched.refusal:
+            if release.cause is not watched.refused:
                 log.info("held", **facts, why=release.reason, client=watched.client, because=decision.reason)
-            watched.refusal = decision.reason
+            watched.refused = release.cause
             return
         if release.cause is Cause.STUCK:
             # Most that seem so have finished and idle: only a client that is back can tell.
@@ -221,6 +226,7 @@ class Watching:
         elif release.cause is Cause.GONE:
             self.ledger.failovers["release"] += 1
         else:
+            self._stuck.pop((watched.client, tunnel.target), None)  # it is back because of this
             self.ledger.cut(tunnel, f"{release.cause}: {release.reason}", now=now)
         # Not its own route again: all that was opened over it is as good as dead.
         self._let_go_of_idle(watched, of_all=release.replacement != tunnel.route)
@@ -304,25 +310,6 @@ class Watching:
         told = {route: alive.detail for route, alive in found}
         log.info("probed", target=str(tunnel.target), route=tunnel.route, found=told)
         return Verdict(here=here[1].ok, elsewhere=elsewhere, began=began, rate=rate)
-
-    def _stand_still_together(self, watched: Watched) -> bool:
-        """Whether several tunnels to a host over a route are silent in or after an answer, and none of them moves.
-
-        The last of them is one of several still when the others have been released.
-        """
-        now = asyncio.get_running_loop().time()
-        still: list[Watched] = []
-        for other in self._looks:
-            relay, watch = other.relay, other.watch
-            if not other.goes_as(watched) or relay is None or watch is None or not watch.stands_still:
-                continue
-            if now - relay.last_in < self.policy().suspect_after:
-                return False
-            still.append(other)
-        if len(still) > 1:
-            for other in still:
-                other.still_together_at = now
-        return watched.relay is not None and watched.still_together_at > watched.relay.last_activity
 
     def _judge(self, watched: Watched, verdict: Verdict) -> None:
         """Judge every tunnel to the same host over the same route by it, and look at once what follows."""

@@ -165,6 +165,7 @@ def nothing(_: Scene) -> Iterator[Hits]:
 
 
 CLEAN = Row("none, by proxy", HOLD, BY_PROXY, nothing, clients=EVERYONE)
+CLEAN_ALONE = Row("none, one route", HOLD, LINK_ALONE, nothing, clients=EVERYONE)
 FIRST = INTERFACE_LINK
 
 ROWS = (
@@ -220,6 +221,7 @@ ROWS = (
     Row("the only route dead for 8 s", COMPLETE, LINK_ALONE, for_a_while(at_link(Links.dead, FIRST), 8.0), midway=True),
     # No fault of any route.
     CLEAN,
+    CLEAN_ALONE,
     Row("none, by link", HOLD, BY_LINK, nothing, clients=EVERYONE),
     Row("slow reader", HOLD, BY_PROXY, nothing, clients=("slowreader",)),
     Row("client paused for 15 s", HOLD, BY_PROXY, client_paused, midway=True),

@@ -27,7 +27,7 @@ from tests.e2e.rig.clients import ContainerClient
 from tests.e2e.rig.process import ProgramError
 from tests.faults.report import HEAD, Clean, Line, table
 from tests.faults.row import Row
-from tests.faults.rows import CLEAN, ROWS
+from tests.faults.rows import CLEAN, CLEAN_ALONE, ROWS
 from tests.faults.scene import Pull, play
 from tests.faults.stage import Stage
 
@@ -38,32 +38,39 @@ CLEANS = 3  # clean pulls, the newest, whose median stands for all
 
 
 class Suite:
-    """Plays rows on a stage, with a clean pull of the same client never far away."""
+    """Plays rows on a stage, with clean pulls of the same client never far away.
+
+    A fault leaves a pull one route, where a pull without one spreads its layers over two: over links of 200 Mbit/s that
+    is 2.3 against 3.0 s for the Go client. So one clean pull goes over both, one over a single route, and the slower of
+    the two is what a client needs without the fault.
+    """
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._clean: defaultdict[str, deque[Pull]] = defaultdict(lambda: deque(maxlen=CLEANS))
+        self._clean: defaultdict[tuple[str, str], deque[Pull]] = defaultdict(lambda: deque(maxlen=CLEANS))
         self._since: defaultdict[str, int] = defaultdict(int)
 
     def play(self, row: Row, name: str) -> tuple[Pull, Clean]:
         """One pull of a row, and what the client needs without its fault."""
         client = self._stage.client(name)
-        if name not in self._clean:
+        if (name, CLEAN.name) not in self._clean:
             play(self._stage, client, CLEAN)  # a first pull is slower than all others, and counts nowhere
         if self._since[name] % CLEAN_EVERY == 0:
-            self._play_clean(client)
+            for clean in CLEAN, CLEAN_ALONE:
+                self._play_clean(client, clean)
         self._since[name] += 1
         for _ in range(STRIKES):
             pull = play(self._stage, client, row)
             if pull.landed or not pull.completed:
                 break
-        return pull, _usual(self._clean[name])
+        usual = (_usual(self._clean[name, clean.name]) for clean in (CLEAN, CLEAN_ALONE))
+        return pull, max(usual, key=lambda clean: clean.seconds)
 
-    def _play_clean(self, client: ContainerClient) -> None:
-        pull = play(self._stage, client, CLEAN)
+    def _play_clean(self, client: ContainerClient, clean: Row) -> None:
+        pull = play(self._stage, client, clean)
         if pull.completed:
-            self._clean[client.name].append(pull)
-        elif not self._clean[client.name]:
+            self._clean[client.name, clean.name].append(pull)
+        elif not self._clean[client.name, clean.name]:
             raise ProgramError(f"{client.name} cannot pull without a fault: {pull.words}")
 
 

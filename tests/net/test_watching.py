@@ -353,6 +353,18 @@ async def test_client_that_is_back_tells_that_it_was_stuck(world: World) -> None
     assert world.ledger.totals().failovers["release"] == 1, "once is enough"
 
 
+async def test_client_that_is_back_from_a_later_cut(world: World) -> None:
+    """The newest interruption explains its return: the tunnel that seemed stuck before it is blamed for nothing."""
+    other, relay = world.open(FakeRelay(queued_in=1)), FakeRelay()
+    world.open(relay)
+    async with asyncio.timeout(DEADLINE):
+        await relay.released.wait()
+    world.watching.ended(other, End.UPSTREAM_RESET)
+    assert world.ledger.totals().failovers["release"] == 1
+    world.open(FakeRelay(queued_in=1))
+    assert world.ledger.totals().failovers["release"] == 1
+
+
 async def test_release_that_the_client_cannot_bear_is_told_once(world: World) -> None:
     """A layer that was cut a moment ago keeps its new tunnel until it has moved enough; the log says so once."""
     world.alive["direct"] = False

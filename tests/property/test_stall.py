@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from towline.core.inquiry import DEAD_PAUSES
 from towline.core.policy import StallPolicy
 from towline.core.stall import (
+    ALONE,
     BULK,
     HANDSHAKE_END,
     MAX_ALIVE,
@@ -42,7 +43,7 @@ class WatchMachine(RuleBasedStateMachine):
         """A tunnel begins to relay."""
         self.role = role
         self.still_together = False
-        self.watch = Watch(HERE, role, POLICY, lambda: self.still_together)
+        self.watch = Watch(HERE, role, POLICY, ALONE._replace(still_together=lambda: self.still_together))
         self.now = 1000.0
         self.bytes_in = self.bytes_out = self.queued_in = 0
         self.last_in = self.last_out = self.emptied_at = self.now

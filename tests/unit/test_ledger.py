@@ -208,6 +208,9 @@ def test_rates() -> None:
     ledger.carried(tunnel, Carried(10_000_000, 2.0), now=NOW)
     assert ledger.rate("direct", tunnel) == pytest.approx(5e6)
     assert ledger.rate("vpn", tunnel) is None
+    assert ledger.fastest_other(tunnel) == 0.0, "its own does not count"
+    tunnel.route = "vpn"
+    assert ledger.fastest_other(tunnel) == pytest.approx(5e6)
 
 
 def test_carried_by_a_tunnel_that_was_cut() -> None:

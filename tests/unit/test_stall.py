@@ -12,9 +12,11 @@ import pytest
 from towline.core.inquiry import DEAD_PAUSES, REST
 from towline.core.policy import StallPolicy
 from towline.core.stall import (
+    ALONE,
     BULK,
     LOST_AFTER,
     VERDICT_LASTS,
+    Beside,
     Cause,
     Hold,
     Probe,
@@ -35,8 +37,8 @@ PROBE_TAKES = 0.5  # seconds
 class Tunnel:
     """A tunnel over the route `vpn`, its watch and its clock. It is looked at once a second."""
 
-    def __init__(self, role: Role = Role.BLOB) -> None:
-        self.watch = Watch("vpn", role, POLICY)
+    def __init__(self, role: Role = Role.BLOB, beside: Beside = ALONE) -> None:
+        self.watch = Watch("vpn", role, POLICY, beside)
         self.now = 1000.0
         self.bytes_in = self.bytes_out = self.queued_in = 0
         self.last_in = self.last_out = self.now
@@ -413,6 +415,41 @@ def test_trickle() -> None:
     assert found.step.reason.endswith("kB/s over 20 s, leased does 1000.0 kB/s")
 
 
+@pytest.mark.parametrize(
+    ("together", "fastest", "proven", "released"),
+    [
+        pytest.param(50_000, 1e6, 1e6, True, id="alone, and another does twenty times as much"),
+        pytest.param(150_000, 1e6, 1e6, False, id="its route carries three times as much"),
+        pytest.param(50_000, 4e5, 4e5, False, id="another does eight times as much"),
+        pytest.param(50_000, 1e6, 3e5, False, id="the fast one is not alive, another does six times as much"),
+        pytest.param(50_000, 1e6, None, False, id="nothing is known of the one that is alive"),
+    ],
+)
+def test_far_faster_route(*, together: float, fastest: float, proven: float | None, released: bool) -> None:
+    """At any pace a layer moves where another route does ten times what all tunnels over its own get together."""
+    tunnel = Tunnel(beside=Beside(lambda: False, lambda: together, lambda: fastest))
+    tunnel.client_sends()
+    tunnel.upstream_sends(BULK)
+    steps: list[Step] = []
+    for _ in tunnel.each_second(60.0):
+        tunnel.upstream_sends(50_000)
+        step = tunnel.look()
+        steps.append(tunnel.judge(here=True, elsewhere="leased", rate=proven) if isinstance(step, Probe) else step)
+    wanted = {(step.cause, step.replacement) for step in steps if isinstance(step, Release)}
+    assert wanted == ({(Cause.TRICKLE, "leased")} if released else set())
+    assert steps[:15] == [Hold("bytes move")] * 15, "not before its pace is known"
+
+
+def test_trickles_turned_off() -> None:
+    """Where no pace is called a trickle, no route is too slow for its tunnels."""
+    watch = Watch("vpn", Role.BLOB, StallPolicy(trickle_rate=0.0), Beside(lambda: False, lambda: 1e3, lambda: 1e9))
+    steps = [
+        watch.look(now=float(at), bytes_in=BULK + at * 1000, bytes_out=0, last_in=float(at), last_out=0.0, queued_in=0)
+        for at in range(60)
+    ]
+    assert steps == [Hold("bytes move")] * 60
+
+
 def test_gain_of_a_trickle() -> None:
     """As much is expected to come as has come: here at the pace of late, there at what the other route does."""
     found = trickles(10_000, faster=1_000_000.0)
@@ -500,7 +537,7 @@ def test_trickle_that_ends() -> None:
 def test_connections_that_stand_still_together() -> None:
     """Over a route that answers little, all tunnels that stand still are released as soon as another route is alive."""
     others_move = True
-    watch = Watch("vpn", Role.BLOB, StallPolicy(), lambda: not others_move)
+    watch = Watch("vpn", Role.BLOB, StallPolicy(), ALONE._replace(still_together=lambda: not others_move))
     seen: dict[str, Any] = {"bytes_in": BULK, "bytes_out": 600, "last_in": 0.0, "last_out": -1.0, "queued_in": 0}
     watch.look(now=0.0, **seen)
     assert watch.stands_still

@@ -236,6 +236,12 @@ class Ledger:
         known = self.health.get((route, tunnel.classification.registry, tunnel.classification.role))
         return None if known is None else known.rate.value
 
+    def fastest_other(self, tunnel: Tunnel) -> float:
+        """Bytes a second that the fastest route but the tunnel's own is known to deliver to it; 0 without evidence."""
+        seen = (tunnel.classification.registry, tunnel.classification.role)
+        others = (route for route, *of in self.health if tuple(of) == seen and route != tunnel.route)
+        return max((self.rate(route, tunnel) or 0.0 for route in others), default=0.0)
+
     def end(self, tunnel: Tunnel, *, now: float) -> None:
         """Close a tunnel's record and add up its bytes."""
         del self.tunnels[tunnel.id]

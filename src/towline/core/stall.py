@@ -21,7 +21,8 @@ not, as through a hole for large packets. They are treated as over a dead route,
 
 With no route alive: hold, and probe again. A whole answer looks like one that is stuck: releasing its idle tunnel costs
 the client nothing (clients.md 0 fact 9). An answer that trickles is released where another route is alive and known to
-be several times faster. A Release is a wish: core/releases.py knows what the client can bear.
+be several times faster; one that does not, where another is far faster than all that the host sends over its own route
+now. A Release is a wish: core/releases.py knows what the client can bear.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ HANDSHAKE_END = 128
 request more. Go keeps connections that got no further, for later requests."""
 REUSED_AFTER = 3.0
 """Seconds after a tunnel's first look from which on a new request is not its first: that follows the handshake."""
+FAR_FASTER = 10.0
+"""Times that another route is faster than a whole route has become, from which on it is worth a release at any pace:
+what is measured of routes differs from one minute to the next by less (faults.md B.1); our choice."""
 VERDICT_LASTS = 15.0
 """Seconds, from the beginning of its probes, for which a verdict is acted upon; our choice, as are the pauses."""
 MAX_ALIVE = 3
@@ -113,6 +117,21 @@ class Release:
 type Step = Hold | Probe | Release
 
 
+class Beside(NamedTuple):
+    """What is known of a tunnel's host beside the tunnel itself, each as of now."""
+
+    still_together: Callable[[], bool]
+    """Do several tunnels to the host over its route stand still? Each is silent after much of an answer, none moves."""
+    pace_together: Callable[[], float]
+    """Bytes a second of all tunnels to the host over its route."""
+    fastest: Callable[[], float]
+    """Bytes a second that the fastest other route is known to deliver from the host's registry; 0 without evidence."""
+
+
+ALONE = Beside(lambda: False, lambda: math.inf, lambda: 0.0)
+"""Nothing is known."""
+
+
 class _Patience(NamedTuple):
     """A line of the table above: when a tunnel fell silent, and the seconds until each step."""
 
@@ -125,17 +144,12 @@ class _Patience(NamedTuple):
 class Watch:
     """Watches one tunnel. All times are on the caller's clock, in seconds."""
 
-    def __init__(
-        self, route: str, role: Role, policy: StallPolicy, still_together: Callable[[], bool] = lambda: False
-    ) -> None:
-        """`still_together` is asked where it decides: do several tunnels to the host over this route stand still now?
-
-        That is: each is silent after much of an answer, and none of them moves.
-        """
+    def __init__(self, route: str, role: Role, policy: StallPolicy, beside: Beside = ALONE) -> None:
+        """`beside` is asked where it decides."""
         self._route = route
         self._role = role
         self._policy = policy
-        self._still_together = still_together
+        self._beside = beside
         self._pace = Pace(policy.trickle_window)
         self._inquiry = Inquiry()
         self._verdict: Verdict | None = None
@@ -230,6 +244,11 @@ class Watch:
         return self._answer >= BULK and self._emptied_at < math.inf
 
     @property
+    def pace(self) -> float:
+        """Bytes a second over the last `trickle_window` of an answer, as of the last look; 0 while that is not full."""
+        return self._pace.rate
+
+    @property
     def _answer(self) -> int:
         """Bytes that came since the client sent."""
         return self._bytes_in - self._answer_from
@@ -240,20 +259,28 @@ class Watch:
     def _moving(self, now: float) -> Step:
         """The step for a tunnel that is not silent: its answer may trickle."""
         is_body = self._answer >= BULK or self._role is Role.BLOB
-        if not (is_body and self._is_slow()):
+        is_slow = self._is_slow()
+        if not (is_body and (is_slow or self._is_left_behind(self._beside.fastest()))):
             return Hold("bytes move")
         rate, policy = self._pace.rate, self._policy
         what = f"{rate / 1000:.1f} kB/s over {policy.trickle_window:g} s"
         verdict = self._fresh_verdict(now)
         if verdict is None:
             return self._ask(what) if self._inquiry.may_ask(now) and self._inquiry.has_rested(now) else Hold(what)
-        if verdict.elsewhere and verdict.rate and verdict.rate >= policy.trickle_factor * rate:
+        other = verdict.rate or 0.0
+        if verdict.elsewhere and (other >= policy.trickle_factor * rate if is_slow else self._is_left_behind(other)):
             # How much is still to come is not known. As much again as has come is the guess that needs no knowledge of
             # layers: it is too high as often as too low.
-            gain = self._answer / rate - self._answer / verdict.rate
-            reason = f"{what}, {verdict.elsewhere} does {verdict.rate / 1000:.1f} kB/s"
+            gain = self._answer / rate - self._answer / other
+            reason = f"{what}, {verdict.elsewhere} does {other / 1000:.1f} kB/s"
             return Release(Cause.TRICKLE, verdict.elsewhere, 0.0, gain, reason)
-        return Hold(f"{what}, and no other route is alive and known to be {policy.trickle_factor:g} times faster")
+        factor = policy.trickle_factor if is_slow else FAR_FASTER
+        return Hold(f"{what}, and no other route is alive and known to be {factor:g} times faster")
+
+    def _is_left_behind(self, other: float) -> bool:
+        """Whether `other` bytes a second are far more than this tunnel, and all those with it, get over their route."""
+        rate = self._pace.rate if self._policy.trickle_rate else 0.0
+        return 0 < FAR_FASTER * rate <= other and FAR_FASTER * self._beside.pace_together() <= other
 
     def _silent(self, now: float) -> Step:
         """The step for a tunnel that is silent."""
@@ -265,7 +292,7 @@ class Watch:
             return self._ask(what) if self._is_probe_due(silence, patience, now) else Hold(what)
         if verdict.here:
             what += f", {self._route} is alive"
-            if verdict.elsewhere and silence >= patience.dead and self._still_together():
+            if verdict.elsewhere and silence >= patience.dead and self._beside.still_together():
                 what += f" for little, but all tunnels over it stand still, and {verdict.elsewhere} is alive"
                 return Release(Cause.STUCK, verdict.elsewhere, silence, math.inf, what)
             if silence >= patience.alive:

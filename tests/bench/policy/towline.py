@@ -30,7 +30,7 @@ from towline.core.policy import FailoverPolicy, StallPolicy, TargetPolicy
 from towline.core.race import Cancel, Command, Dial, Finish, Race, Wake
 from towline.core.rank import rank
 from towline.core.releases import Past, Releases, may_release
-from towline.core.stall import Cause, Probe, Release, Verdict, Watch
+from towline.core.stall import Beside, Cause, Probe, Release, Verdict, Watch
 from towline.types import (
     Attempt,
     Blame,
@@ -256,7 +256,12 @@ class Towline:
     def _relay(self, watched: Watched, deadline: float) -> Process[int]:
         """Look at a tunnel until it ends, by itself or by a release (watching.py)."""
         clock, body, role = self.world.clock, watched.path.body, watched.tunnel.classification.role
-        watched.watch = Watch(watched.route, role, self.stall, partial(self._stand_still_together, watched))
+        beside = Beside(
+            partial(self._stand_still_together, watched),
+            lambda: sum(other.watch.pace for other in self._watched.values() if other.watch and other.goes_as(watched)),
+            partial(self.ledger.fastest_other, watched.tunnel),
+        )
+        watched.watch = Watch(watched.route, role, self.stall, beside)
         self._watched[watched.tunnel.id] = watched
         done = body.finished(watched.began, watched.size)
         end = min(done, deadline, body.stood_still(watched.began, min(done, deadline), client.SILENCE_LIMIT))
