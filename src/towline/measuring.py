@@ -178,6 +178,7 @@ class Measuring:
 
     async def _run(self, round_: Round) -> None:
         """Probe the routes of one host together, and learn."""
+        heard: set[str] = set()
         spent = round_.most  # of what was given up it is not known
         try:
             found = await asyncio.gather(
@@ -187,10 +188,11 @@ class Measuring:
                 )
             )
             findings = [finding for several in found for finding in several]
+            heard = {finding.route for finding in findings if finding.ok and finding.target == round_.target}
             spent = sum(finding.spent for finding in findings)
             self._learn(findings)
         finally:
-            self.probes.ended(round_, spent=spent, now=self._now())
+            self.probes.ended(round_, heard=heard, spent=spent, now=self._now())
 
     async def _probe(self, route: str, target: Target, what: Classification, *, read: bool) -> tuple[Finding, ...]:
         """Probe one host over one route. A bug is shown, and the others go on."""

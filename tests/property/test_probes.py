@@ -88,10 +88,11 @@ class ProbesMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.under_way)
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
-        """A round ends, after some of the bytes that it may cost."""
+        """A round ends, after some of the bytes that it may cost; some of its routes were silent."""
         round_ = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
         size = data.draw(st.integers(0, round_.most))
-        self.probes.ended(round_, spent=size, now=self.now)
+        heard = data.draw(st.sets(st.sampled_from(round_.routes)))
+        self.probes.ended(round_, heard=heard, spent=size, now=self.now)
         self.spent.append(Spent(self.now, size))
 
     @rule()

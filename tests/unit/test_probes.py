@@ -44,6 +44,8 @@ class Bench:
     limit: int = 100 * MIB
     rng: random.Random = field(default_factory=NoChance)
     standings: list[Standing] = field(default_factory=lambda: [Standing("direct"), Standing("vpn"), Standing("office")])
+    silent: set[str] = field(default_factory=set)
+    """Routes over which nothing is heard."""
 
     def __post_init__(self) -> None:
         self.probes = Probes(Allowance(self.limit), self.rng)
@@ -56,7 +58,8 @@ class Bench:
 
     def end(self, rounds: Iterable[Round], now: float, *, spent: int = 0) -> None:
         for round_ in rounds:
-            self.probes.ended(round_, spent=spent, now=now)
+            heard = set(round_.routes) - self.silent
+            self.probes.ended(round_, heard=heard, spent=spent, now=now)
 
     def run(self, now: float, *, spent: int = 0) -> tuple[Round, ...]:
         """Plan, and end what was planned."""
@@ -343,3 +346,31 @@ def test_without_bytes_nothing_is_probed_for_a_while() -> None:
 def test_the_most_that_a_round_may_cost() -> None:
     """Each route at the price of what is asked over it."""
     assert Round(REGISTRY, API, ("a", "b", "c"), frozenset({"b"})).most == 2 * HEAR_COST + READ_COST
+
+
+def test_a_route_that_is_back_is_read_over_at_once() -> None:
+    """A read that was not made, for its route was silent, is due as soon as that is heard: once, and not before."""
+    bench = Bench(silent={"vpn"})
+    bench.ask(0.0)
+    assert [round_.reads for round_ in bench.run(0.0)] == [{"direct", "vpn", "office"}]
+    assert [round_.reads for round_ in bench.run(7.0)] == [{"direct"}]
+    assert bench.run(7.0) == (), "it is silent still"
+    bench.silent.clear()
+    assert [round_.reads for round_ in bench.run(14.0)] == [{"direct"}]
+    assert [round_.reads for round_ in bench.run(14.0)] == [{"vpn"}]
+    assert bench.run(14.0) == ()
+
+
+def test_what_was_missed_elsewhere_is_nothing_to_make_up_for() -> None:
+    """Reads that were missed on another network, or over a route that meant something else, are forgotten."""
+    bench = Bench(silent={"vpn", "office"})
+    bench.ask(0.0)
+    bench.run(0.0)
+    bench.probes.forget(["vpn"])
+    bench.silent = {"office"}
+    assert [round_.reads for round_ in bench.run(1.0)] == [{"vpn"}], "this one is new"
+    assert bench.run(1.0) == ()
+    bench.probes.changed(now=2.0)
+    bench.silent.clear()
+    assert [round_.reads for round_ in bench.run(2.0)] == [{"direct", "vpn", "office"}]
+    assert bench.run(2.0) == ()

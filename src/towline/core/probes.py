@@ -2,7 +2,7 @@
 
     asked(target, ...)              a client asks for a host: its registry is in use
     plan(standings) -> Plan         the rounds that are due, and when to ask again (None: nothing is in use)
-    ended(round, spent)             a round is over, after so many bytes
+    ended(round, heard, spent)      a round is over: what was heard, after so many bytes
     changed()                       the network is another one: nothing that was found holds
 
 A probe does as clients do, and costs by what it tells:
@@ -11,6 +11,7 @@ A probe does as clients do, and costs by what it tells:
     read    the same, then a part of a public blob, over the registry's redirect: some hundred KiB. A route may let
             every small answer through and no layer (peers.md 4: "HEAD fine, bulk blocked"): hearing is not enough
 
+A read that could not be made, for its route was silent, is made up for as soon as that is heard again.
 Live traffic is better evidence than a probe: what it told of late is not asked again. The routes of a host are heard
 together, so that a fault can be told to be the host's or a route's. Nothing is probed for a host that one route alone
 may serve, since there nothing is to be chosen, and nothing for a registry that nobody asked for of late.
@@ -125,6 +126,8 @@ class _Host:
     """Of every period, that its next round waits."""
     heard: dict[str, float] = field(default_factory=dict)
     read: dict[str, float] = field(default_factory=dict)
+    missed: set[str] = field(default_factory=set)
+    """Routes over which a read was due and not made, for they were silent."""
     under_way: Round | None = None
 
 
@@ -195,14 +198,25 @@ class Probes:
                 rounds.append(self._begin(due, now))
         return Plan(tuple(rounds), min(later, default=None))
 
-    def ended(self, round_: Round, *, spent: int, now: float) -> None:
-        """A round is over, or was given up, after `spent` bytes. Another may have waited for it."""
+    def ended(self, round_: Round, *, heard: Collection[str], spent: int, now: float) -> None:
+        """A round is over, or was given up, after `spent` bytes. Another may have waited for it.
+
+        `heard`: the routes over which the host answered. Over the others nothing was read.
+        """
         self.allowance.spend(spent, of=round_.most, now=now)
         self._routes_under_way -= len(round_.routes)
         host = self._hosts.get(round_.target)
         if host is not None and host.under_way is round_:
             host.under_way = None
+            self._make_up(host, round_, set(heard))
             host.share = self._share()
+
+    @staticmethod
+    def _make_up(host: _Host, round_: Round, heard: set[str]) -> None:
+        """Reads that were not made, for their routes were silent, are due at once where those are heard again."""
+        for route in (host.missed & heard) - round_.reads:
+            host.read.pop(route, None)
+        host.missed = (host.missed | round_.reads) - heard
 
     def changed(self, *, now: float) -> None:
         """The network is another one: what was found before says nothing, and what is in use is due at once."""
@@ -210,6 +224,7 @@ class Probes:
         for host in self._hosts.values():
             host.heard.clear()
             host.read.clear()
+            host.missed.clear()
 
     def forget(self, routes: Collection[str]) -> None:
         """By these names other ways out are meant from now on."""
@@ -217,6 +232,7 @@ class Probes:
             for route in routes:
                 host.heard.pop(route, None)
                 host.read.pop(route, None)
+                host.missed.discard(route)
 
     def _share(self) -> float:
         return 1 - JITTER * self._rng.random()

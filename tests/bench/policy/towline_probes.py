@@ -122,7 +122,8 @@ class Prober:
         self._ledger.probed([finding for finding, _ in heard], now=clock.now)
         if reading:
             self._ledger.probed([finding for finding, _ in reading], now=clock.now)
-        self._probes.ended(round_, spent=spent, now=clock.now)
+        ok = {finding.route for finding, _ in heard if finding.ok}
+        self._probes.ended(round_, heard=ok, spent=spent, now=clock.now)
         self._plan()
 
     def _hear(self, route: str, target: Target, kind: Classification) -> tuple[Finding, float]:
