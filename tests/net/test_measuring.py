@@ -20,7 +20,7 @@ from towline.core.allowance import Allowance
 from towline.core.circuit import Circuit
 from towline.core.evidence import Finding
 from towline.core.ledger import Ledger, Tunnel
-from towline.core.probes import Probes
+from towline.core.probes import Probes, _Pace
 from towline.errors import Refused
 from towline.measuring import Measuring, Present
 from towline.net.dialer import Dialer
@@ -262,6 +262,28 @@ async def test_a_failing_route_is_heard_again_soon(bench: Bench) -> None:
     bench.ask()
     await bench.rounds_ended()
     assert health.circuit(now=asyncio.get_running_loop().time()) is Circuit.CLOSED
+
+
+async def test_a_route_that_is_back_is_read_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a route that was silent no read was made; once it is heard, it is made, and not with the next turn."""
+    monkeypatch.setattr("towline.net.probe.HEAR_TIME", 0.3)
+    monkeypatch.setattr("towline.core.probes._WHILE_PULLING", _Pace(0.1, 0.1, read=3600.0, read_first=3600.0))
+    back = bench.dialers["http"]
+    with FakeDialer(Hang()) as dead:
+        bench.dialers["http"] = dead
+        bench.ask()
+        await bench.rounds_ended()
+    assert bench.known(Role.BLOB).keys() == {"direct"}
+    read = asyncio.Event()
+
+    def told(findings: Sequence[Finding]) -> None:
+        if any(finding.route == "http" and finding.carried for finding in findings):
+            read.set()
+
+    bench.measuring.probed = told
+    bench.dialers["http"] = back
+    async with asyncio.timeout(20):
+        await read.wait()
 
 
 async def test_closed_it_does_nothing_more(bench: Bench) -> None:
