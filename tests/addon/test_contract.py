@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import cast
 
 import pytest
+from mitmproxy import addons
 from mitmproxy.connection import Client
 from mitmproxy.hooks import all_hooks
 from mitmproxy.options import Options
@@ -23,6 +25,7 @@ from tests.addon.embedded import DEADLINE, Embed
 
 from towline.core.head import Request
 from towline.errors import Refused
+from towline.proxy import leave_out_default_addons
 from towline.proxy.handoff import HeldClient
 from towline.proxy.layer import RequestLayer, TowlineRequestHook
 from towline.proxy.mode import BACKLOG, TowlineInstance, TowlineMode, mode_for
@@ -168,3 +171,26 @@ async def test_backlog_reaches_the_kernel(embed: Embed) -> None:
     with copy:
         info = copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
     assert int.from_bytes(info[28:32], "little") == min(BACKLOG, SOMAXCONN)
+
+
+LOADED = """
+import sys
+from towline.proxy import leave_out_default_addons
+leave_out_default_addons()
+import towline.cli.compose
+from mitmproxy.addons import proxyserver
+names = "flask", "ldap3", "mitmproxy.addons.script", "mitmproxy.addons.proxyserver"
+print(*(name for name in names if name in sys.modules))
+"""
+
+
+def test_default_addons_are_left_out() -> None:
+    """What `towline run` loads has none of the addons that it does not name, and nothing of what they need."""
+    found = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["mitmproxy.addons.proxyserver"]
+
+
+def test_default_addons_stay_where_they_are_loaded() -> None:
+    """Under mitmdump, which has them all, nothing changes."""
+    leave_out_default_addons()
+    assert addons.default_addons()

@@ -25,6 +25,9 @@ def run(path: Path | None) -> None:
 
     import asyncio
 
+    from towline.proxy import leave_out_default_addons
+
+    leave_out_default_addons()
     from towline.cli.compose import serve
 
     asyncio.run(serve(config, passed, load=lambda: load(path, own=own)))
