@@ -156,7 +156,7 @@ class Deciding:
 
     def views(self, spec: RouteSpec) -> tuple[RouteRegistryView, ...]:
         """What is known about a route, registry by registry."""
-        return registry_views(spec, self._learned, self._catalogue, now=self._clock())
+        return registry_views(spec, self._learned, self._catalogue, policy=self._config.policy, now=self._clock())
 
 
 def _with_fake_addresses(policy: TargetPolicy) -> TargetPolicy:

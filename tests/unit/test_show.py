@@ -32,7 +32,7 @@ def learned() -> Learned:
 
 def test_registry_over_its_roles() -> None:
     """A registry has one row: values over all roles, seconds and reason of the role that moves most."""
-    (view,) = registry_views(VPN, learned(), CATALOGUE, now=NOW)
+    (view,) = registry_views(VPN, learned(), CATALOGUE, policy=TargetPolicy(), now=NOW)
     api, blob = view.roles
     assert (view.registry, api.role, blob.role) == ("hub", "api", "blob")
     assert view.first_byte_seconds == pytest.approx(0.2)
@@ -44,18 +44,34 @@ def test_registry_over_its_roles() -> None:
 
 def test_roles() -> None:
     """Each role has what is known of it, and nothing where nothing is."""
-    (view,) = registry_views(VPN, learned(), CATALOGUE, now=NOW)
+    (view,) = registry_views(VPN, learned(), CATALOGUE, policy=TargetPolicy(), now=NOW)
     api, blob = view.roles
     assert (api.rate_bytes_per_second, blob.probed_seconds_ago, blob.success) == (None, None, 1.0)
     assert (api.measured_seconds_ago, blob.typical_bytes) == (10.0, round(TYPICAL[Role.BLOB]))
     assert api.circuit == "closed"
 
 
+def test_shared_route() -> None:
+    """A route whose tunnels share it is shown as it is ranked."""
+    known = learned()
+    sharing = known.shared("hub")
+    for age in (60, 45):
+        sharing.carried(1, "vpn", 6e6, now=NOW - age)
+    for tunnel in (1, 2):
+        sharing.began(tunnel, "vpn", now=NOW)
+    for tunnel in (1, 2):
+        sharing.carried(tunnel, "vpn", 3e6, now=NOW)
+    (view,) = registry_views(VPN, known, CATALOGUE, policy=TargetPolicy(), now=NOW)
+    assert view.reason == "answers in 200 ms, its tunnels share 6 MB/s"
+    (view,) = registry_views(VPN, known, CATALOGUE, policy=TargetPolicy(spread="off"), now=NOW)
+    assert view.reason == "answers in 200 ms, carries 5 MB/s"
+
+
 def test_role_that_nothing_is_known_of() -> None:
     """A route that carried nothing and was not tried has no success, rate or probe to show."""
     empty = Learned()
     empty.of("vpn", "hub", Role.API)
-    (view,) = registry_views(VPN, empty, CATALOGUE, now=NOW)
+    (view,) = registry_views(VPN, empty, CATALOGUE, policy=TargetPolicy(), now=NOW)
     assert (view.success, view.first_byte_seconds, view.rate_bytes_per_second) == (None, None, None)
     assert view.probed_seconds_ago is None
 

@@ -8,10 +8,10 @@ tried. What is left out, and why, is told as well.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from towline.core.borrow import known
+from towline.core.borrow import Known, known
 from towline.core.choice import Random, explored, settled
 from towline.core.circuit import Circuit
 from towline.core.classify import RegistrySpec
@@ -19,7 +19,7 @@ from towline.core.estimate import DIRECT, estimate
 from towline.core.health import Health
 from towline.core.learned import Learned
 from towline.core.policy import FailoverPolicy, TargetPolicy
-from towline.core.spread import spread, undivided
+from towline.core.spread import Sharing, spread, undivided
 from towline.types import UNLISTED, Candidate, Classification, Ranking, Role, RouteSpec, Target
 
 MIN_ATTEMPT_DELAY = 0.1  # seconds; RFC 8305 section 8 recommends this least pause
@@ -44,10 +44,8 @@ def rank(
     reasons = {spec.name: _why_not(spec, classification, registry, policy) for spec in routes}
     fit = [spec for spec in routes if reasons[spec.name] is None]
     name, role = classification.registry, classification.role
-    beliefs = known(learned.health, [spec.name for spec in fit], name, role, now=now)
-    sharing = learned.sharing.get(name) if role is Role.BLOB and policy.spread == "auto" else None
-    if sharing is not None:
-        beliefs = undivided(beliefs, sharing, now=now)
+    beliefs = believed(learned, [spec.name for spec in fit], name, role, policy=policy, now=now)
+    sharing = _sharing(learned, name, role, policy)
     typical = learned.typical(name, role)
     ranked: list[Candidate] = []
     for spec in fit:
@@ -72,6 +70,20 @@ def rank(
         candidates = explored(candidates, learned.explored_at.get(name), rng, now=now)
     excluded = tuple((route, reason) for route, reason in reasons.items() if reason is not None)
     return Ranking(target, classification, candidates, excluded, chosen[0].route if chosen else None, is_spread)
+
+
+def believed(
+    learned: Learned, routes: Iterable[str], registry: str, role: Role, *, policy: TargetPolicy, now: float
+) -> dict[str, Known]:
+    """What is believed of each of these routes, as the ranking takes it."""
+    beliefs = known(learned.health, routes, registry, role, now=now)
+    sharing = _sharing(learned, registry, role, policy)
+    return beliefs if sharing is None else undivided(beliefs, sharing, now=now)
+
+
+def _sharing(learned: Learned, registry: str, role: Role, policy: TargetPolicy) -> Sharing | None:
+    """How the registry's layers share routes, where they may be spread."""
+    return learned.sharing.get(registry) if role is Role.BLOB and policy.spread == "auto" else None
 
 
 def without(ranking: Ranking, routes: Collection[str], why: str) -> Ranking:

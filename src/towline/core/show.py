@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from towline.core.borrow import known
 from towline.core.classify import Catalogue
 from towline.core.estimate import estimate
 from towline.core.health import Health
 from towline.core.learned import Learned
 from towline.core.level import Level, joined
+from towline.core.policy import TargetPolicy
+from towline.core.rank import believed
 from towline.types import Candidate, Role, RouteSpec
 from towline.views import RoleView, RouteRegistryView
 
 
 def registry_views(
-    spec: RouteSpec, learned: Learned, catalogue: Catalogue, *, now: float
+    spec: RouteSpec, learned: Learned, catalogue: Catalogue, *, policy: TargetPolicy, now: float
 ) -> tuple[RouteRegistryView, ...]:
     """What is known about a route, for every registry that there is evidence for."""
     registries: dict[str, list[tuple[Role, Health]]] = defaultdict(list)
@@ -23,7 +24,8 @@ def registry_views(
         if route == spec.name:
             registries[registry].append((role, health))
     return tuple(
-        _registry_view(spec, registry, roles, learned, catalogue, now=now) for registry, roles in registries.items()
+        _registry_view(spec, registry, roles, learned, catalogue, policy=policy, now=now)
+        for registry, roles in registries.items()
     )
 
 
@@ -34,9 +36,12 @@ def _registry_view(
     learned: Learned,
     catalogue: Catalogue,
     *,
+    policy: TargetPolicy,
     now: float,
 ) -> RouteRegistryView:
-    views = [_role_view(spec, registry, role, health, learned, catalogue, now=now) for role, health in roles]
+    views = [
+        _role_view(spec, registry, role, health, learned, catalogue, policy=policy, now=now) for role, health in roles
+    ]
     main = max(views, key=lambda view: view.typical_bytes)
     healths = [health for _, health in roles]
     probed = [view.probed_seconds_ago for view in views if view.probed_seconds_ago is not None]
@@ -60,11 +65,12 @@ def _role_view(
     learned: Learned,
     catalogue: Catalogue,
     *,
+    policy: TargetPolicy,
     now: float,
 ) -> RoleView:
-    believed = known(learned.health, [spec.name], registry, role, now=now)[spec.name]
+    one = believed(learned, [spec.name], registry, role, policy=policy, now=now)[spec.name]
     typical = learned.typical(registry, role)
-    found = estimate(spec, believed, catalogue.registry(registry), role=role, typical=typical, now=now)
+    found = estimate(spec, one, catalogue.registry(registry), role=role, typical=typical, now=now)
     return RoleView(
         role=role.value,
         success=_success([health], now),
