@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 from tests.net.tunnel import tcp_pair
 
-from towline.net.direction import Direction, Interest
+from towline.net.direction import ENOUGH, REST, STREAM, Direction, Interest
 
 BEGAN, NOW = 1000.0, 1001.0  # seconds on a clock that stands
 
@@ -238,3 +238,48 @@ def test_where_the_kernel_does_not_say_only_held_bytes_are_queued(
     monkeypatch.setattr(fcntl, "ioctl", unsupported)
     carrier.held = 7
     assert direction.queued == 7
+
+
+def stream(
+    direction: Direction, carrier: ScriptedCarrier, turns: int, *, size: int = 1448, apart: float = 0.001
+) -> float:
+    """So many turns of `size` bytes each; the time of the last."""
+    carrier.fills, carrier.drains = [size] * turns, [size] * turns
+    for number in range(turns):
+        assert direction.turn(now=NOW + number * apart)
+    return NOW + (turns - 1) * apart
+
+
+@pytest.mark.parametrize(
+    ("turns", "size", "apart", "rests"),
+    [
+        pytest.param(STREAM + 1, 1448, 0.001, True, id="a stream of packets"),
+        pytest.param(STREAM, 1448, 0.001, False, id="too short for a stream"),
+        pytest.param(STREAM + 1, ENOUGH, 0.001, False, id="turns that are worth it"),
+        pytest.param(STREAM + 1, 1448, REST, False, id="packets far apart"),
+    ],
+)
+def test_stream_rests(
+    direction: Direction, carrier: ScriptedCarrier, *, turns: int, size: int, apart: float, rests: bool
+) -> None:
+    """After some small turns close together, the next is due after a rest."""
+    stream(direction, carrier, turns, size=size, apart=apart)
+    assert direction.rests is rests
+
+
+def test_rest_after_rest(direction: Direction, carrier: ScriptedCarrier) -> None:
+    """A turn after a rest that finds bytes is followed by a rest, however late it was; one that finds none is not."""
+    now = stream(direction, carrier, STREAM + 1)
+    carrier.fills, carrier.drains = [5000, BlockingIOError()], [5000]
+    assert direction.turn(now=now + 10 * REST)
+    assert direction.rests
+    assert not direction.turn(now=now + 20 * REST)
+    assert not direction.rests
+
+
+@pytest.mark.parametrize("end", ["break_off", "stop", "discard"])
+def test_end_of_a_rest(direction: Direction, carrier: ScriptedCarrier, end: str) -> None:
+    """Bytes the other way, and whatever else is due, end a rest at once."""
+    stream(direction, carrier, STREAM + 1)
+    getattr(direction, end)()
+    assert not direction.rests

@@ -10,7 +10,9 @@ from contextlib import suppress
 import pytest
 from tests.net.tunnel import Start, Tunnel, finish, receive, receive_all, reset, send
 
+from towline.net import direction, relay
 from towline.net.carriers import COPY_BYTES
+from towline.net.direction import STREAM
 from towline.net.ends import End
 from towline.net.pipes import PIPE_BYTES, PipePool
 from towline.net.relay import Relay
@@ -218,6 +220,30 @@ async def test_who_asked_is_called_once_when_something_moves(tunnel: Tunnel) -> 
         await send(sender, b"hello")
         await receive(receiver, 5)
     assert called == ["last"]
+
+
+async def test_a_stream_that_rests_arrives_and_ends(tunnel: Tunnel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes in a rest arrives after it, together, and so does FIN."""
+    monkeypatch.setattr(direction, "REST", 1.0)
+    monkeypatch.setattr(relay, "REST", 1.0)
+    for number in range(STREAM + 2):
+        await send(tunnel.server, pattern(number, 100))
+        assert await receive(tunnel.client, 100) == pattern(number, 100)
+    assert tunnel.relay._rest is not None
+    await send(tunnel.server, b"more")
+    tunnel.server.shutdown(socket.SHUT_WR)
+    assert await receive_all(tunnel.client) == b"more"
+
+
+async def test_an_answer_does_not_wait_for_a_rest(tunnel: Tunnel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request ends the rest of the direction that its answer comes by."""
+    monkeypatch.setattr(direction, "REST", 60.0)
+    monkeypatch.setattr(relay, "REST", 60.0)
+    for number in range(4 * STREAM):
+        await send(tunnel.client, b"request")
+        assert await receive(tunnel.server, 7) == b"request"
+        await send(tunnel.server, pattern(number, 100))
+        assert await receive(tunnel.client, 100) == pattern(number, 100)
 
 
 async def test_the_queue_toward_the_client_empties_when_it_reads(tunnel: Tunnel) -> None:

@@ -3,11 +3,15 @@
 A direction runs in turns. A turn gives the sink what is held, takes from the source once, and gives that; then either
 the direction is over, or `waiting` says what the next turn waits for. The source is read only when the sink has taken
 all: one carrier's worth is the most that is ever held, and after each a fast tunnel gives way to the others.
+
+A turn costs the same for a packet as for a megabyte, so a direction whose bytes come in a stream of small turns rests
+between them: what arrives meanwhile goes in one turn.
 """
 
 from __future__ import annotations
 
 import fcntl
+import math
 import selectors
 import socket
 import ssl
@@ -18,6 +22,15 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from towline.net.carriers import Carrier, DropCarrier
+
+REST = 0.004
+"""Seconds of a rest, as network cards hold their interrupts back: of a layer nobody notices them, and in packets of
+1,448 bytes a layer at 100 Mbit/s costs a sixth (ARCHITECTURE.md, decisions)."""
+STREAM = 8
+"""Turns, each within REST of the one before, that make a stream: a handshake and a small answer take fewer. Whatever
+moves the other way breaks it off, so that no answer to a request waits."""
+ENOUGH = 65536
+"""Bytes of a turn that is worth its cost: a source that has as many is asked for more at once."""
 
 
 class Interest(NamedTuple):
@@ -62,6 +75,10 @@ class Direction:
         """Whether discard() was called."""
         self.over = False
         """The source has ended, and the sink took everything and was told."""
+        self.rests = False
+        """Whether the next turn is due after REST, rather than when what it waits for is there."""
+        self._turned_at = -math.inf
+        self._streamed = 0  # turns of a stream so far
 
     @property
     def holds(self) -> bool:
@@ -78,31 +95,46 @@ class Direction:
         """The last bytes taken from the source, as far as they were seen."""
         return self._carrier.tail
 
-    def turn(self, *, now: float) -> None:
-        """Move at most one carrier's worth, then set `waiting`, `over` or an error."""
+    def turn(self, *, now: float) -> bool:
+        """Move at most one carrier's worth, then set `waiting`, `over` or an error; whether bytes moved."""
+        streams = self.rests or now - self._turned_at < REST
+        self._streamed = self._streamed + 1 if streams else 0
+        self._turned_at, self.rests = now, False
+        before = self.moved
+        if self._move(now):
+            self.rests = self._streamed >= STREAM and self.moved - before < ENOUGH
+        return self.moved > before
+
+    def _move(self, now: float) -> bool:
+        """Move what a turn moves; whether the source may have more, and all that came was taken."""
         if not self._give(now):
-            return
+            return False
         while not self.source_ended:
             if not (self._take() and self._give(now)):
-                return
+                return False
             if not self._carrier.ended:
                 break
         if self.source_ended:
             self._end()
-        else:
-            self.waiting = Interest(self._source.fileno(), selectors.EVENT_READ)
+            return False
+        self.waiting = Interest(self._source.fileno(), selectors.EVENT_READ)
+        return True
+
+    def break_off(self) -> None:
+        """Something moves the other way: what comes next may be the answer to it, and no part of a stream."""
+        self._streamed, self.rests = 0, False
 
     def stop(self) -> None:
         """Take nothing more; the turns that follow give what is held, then FIN."""
         self.source_ended = True
-        self.waiting = None
+        self.waiting, self.rests = None, False
 
     def discard(self) -> None:
         """The sink is gone: the turns that follow read the source and drop what it sends, until it ends."""
         self._carrier.close()
         self._carrier = DropCarrier(self._source)
         self.discarding = True
-        self.waiting = None
+        self.waiting, self.rests = None, False
 
     def close(self) -> None:
         """Forget what is held."""

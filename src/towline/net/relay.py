@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from towline.core.delivery import Delivery
 from towline.core.evidence import Carried
 from towline.net.carriers import Carrier, CopyCarrier, TlsCarrier
-from towline.net.direction import Direction, Interest
+from towline.net.direction import REST, Direction, Interest
 from towline.net.ends import End, Ending, first_end
 from towline.net.leg import Leg
 from towline.net.pipes import PipePool
@@ -95,6 +95,7 @@ class Relay:
         self._resetting = False
         self._lingering = False
         self._timer: asyncio.TimerHandle | None = None
+        self._rest: asyncio.TimerHandle | None = None
         self._when_moving: Callable[[], None] | None = None
         self._watched: frozenset[Interest] = frozenset()
 
@@ -185,9 +186,9 @@ class Relay:
             return
         try:
             now = self._loop.time()
-            for direction in (self._down, self._up):
-                if direction.waiting == event and not direction.over:
-                    direction.turn(now=now)
+            for direction, other in ((self._down, self._up), (self._up, self._down)):
+                if direction.waiting == event and not direction.over and direction.turn(now=now):
+                    other.break_off()
             self._delivery.note(now=now, bytes_in=self._down.moved, bytes_out=self._up.moved, held=self._down.holds)
             if when_moving := self._when_moving:
                 self._when_moving = None
@@ -227,7 +228,9 @@ class Relay:
             return
         if cause:
             self._set_timer(cause)
-        self._watch(frozenset(direction.waiting for direction in (up, down) if direction.waiting))
+        self._watch(frozenset(each.waiting for each in (up, down) if each.waiting and not each.rests))
+        if self._rest is None and (up.rests or down.rests):
+            self._rest = self._loop.call_later(REST, self._rest_is_over)
         if upstream_gone and down.source_ended:
             self._upstream.close()
 
@@ -244,6 +247,12 @@ class Relay:
             add = self._loop.add_reader if interest.event == selectors.EVENT_READ else self._loop.add_writer
             add(interest.fd, self._turn, interest)
         self._watched = wanted
+
+    def _rest_is_over(self) -> None:
+        self._rest = None
+        for direction in (self._down, self._up):
+            if direction.rests:
+                self._turn(direction.waiting)
 
     def _set_timer(self, cause: Ending) -> None:
         """Start the one timer that bounds the present state: half-closed first, then perhaps lingering."""
@@ -277,8 +286,9 @@ class Relay:
 
     def _wait_for_nothing(self) -> None:
         self._watch(frozenset())
-        if self._timer:
-            self._timer.cancel()
+        for timer in (self._timer, self._rest):
+            if timer:
+                timer.cancel()
 
     def _close(self) -> None:
         self._wait_for_nothing()
