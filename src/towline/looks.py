@@ -92,7 +92,7 @@ class Looks:
 
     def _alarm(self, watched: Watched) -> None:
         self.wake(watched)
-        self._look_safely(watched)
+        self.look_safely(watched)
 
     def _look_later(self) -> None:
         if self._timer is None and self._awake:
@@ -105,10 +105,11 @@ class Looks:
         self._timer, self._due = None, math.inf
         for number, watched in list(self._awake.items()):
             if number in self._awake:  # no other tunnel's look has released it
-                self._look_safely(watched)
+                self.look_safely(watched)
         self._look_later()
 
-    def _look_safely(self, watched: Watched) -> None:
+    def look_safely(self, watched: Watched) -> None:
+        """Look at it now; a bug in that keeps nobody from looking at the next."""
         try:
             self._look(watched)
         except Exception:  # a bug: it is shown, and the other tunnels are looked at

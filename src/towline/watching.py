@@ -317,7 +317,7 @@ class Watching:
         for other in self._looks:
             if other.goes_as(watched) and other.watch is not None:
                 other.watch.judged(verdict, now=now)
-                self._look(other)
+                self._looks.look_safely(other)
 
     def _ask_for_process(self, watched: Watched) -> None:
         """Find out the client's process, beside everything else."""

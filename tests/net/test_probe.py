@@ -401,9 +401,10 @@ async def test_a_token_host_that_is_down(registry: Registry, authority: trustme.
     assert (api.ok, auth.ok, auth.detail) == (True, False, "the registry is broken (500)")
 
 
-async def test_the_other_name_of_a_token(registry: Registry, authority: trustme.CA) -> None:
-    """OAuth 2.0's, for as long as it says nothing of time."""
-    registry.auth.now("/token", answer(200, b'{"access_token": "sesame", "expires_in": "soon"}'))
+@pytest.mark.parametrize("life", [b'"soon"', b"NaN", b"-1", b"1" * 400, b"1e999"])
+async def test_the_other_name_of_a_token(registry: Registry, authority: trustme.CA, life: bytes) -> None:
+    """OAuth 2.0's, for as long as tokens hold at least where what it says of time cannot be believed."""
+    registry.auth.now("/token", answer(200, b'{"access_token": "sesame", "expires_in": %s}' % life))
     assert all(found.ok for found in await probed(registry, authority, image=IMAGE))
 
 

@@ -71,6 +71,9 @@ class DnsResolver:
         self._name = name
         self._answers = Answers()
         self._asking: dict[tuple[str, int], asyncio.Task[_Found]] = {}
+        """Questions under way that others with the same one wait for."""
+        self._tasks: set[asyncio.Task[_Found]] = set()
+        """All that are under way, those of the last network too."""
         self._turns = asyncio.Semaphore(MAX_QUESTIONS)
 
     async def resolve(self, host: str, port: int, *, deadline: float) -> list[Endpoint]:
@@ -115,11 +118,13 @@ class DnsResolver:
         if task is None or task.done():
             task = asyncio.get_running_loop().create_task(self._ask(host, version), name=f"look up {host}")
             self._asking[host, version] = task
+            self._tasks.add(task)
             task.add_done_callback(lambda done: self._answered(done, host, version))
         return task
 
     def _answered(self, task: asyncio.Task[_Found], host: str, version: int) -> None:
-        if self._asking[host, version] is task:  # and not one that was begun since it was done
+        self._tasks.discard(task)
+        if self._asking.get((host, version)) is task:  # and not one that was begun since
             del self._asking[host, version]
 
     async def _ask(self, host: str, version: int) -> _Found:
@@ -157,11 +162,12 @@ class DnsResolver:
     def forget(self) -> None:
         """The network has changed: answers may be others there, and connections that were made on the last one dead."""
         self._answers = Answers()
+        self._asking = {}  # who waits for one of those goes on waiting; nobody else does
         self._server.renew()
 
     def close(self) -> None:
         """End the questions under way, and the connections to the server."""
-        for task in self._asking.values():
+        for task in self._tasks:
             task.cancel()
         self._server.close()
 

@@ -26,6 +26,7 @@ LEAST = 16 * 1024  # bytes of a layer that tell anything
 MAX_REQUESTS = 4  # for one thing: the first, with a token, and two redirects
 MAX_TOKEN = 8192  # characters of a token: what servers take of a header field
 TOKEN_LIFE = 60.0  # seconds that a token holds at least (the CNCF distribution project's token specification)
+LONGEST_LIFE = 3600.0  # seconds for which one is believed to hold; registries give 300 (Docker Hub, GHCR)
 PASSED_OVER = 3600.0  # seconds for which an image is left alone that cannot be read from; our choice
 
 type Name = tuple[Target, str]
@@ -153,7 +154,8 @@ def _token(document: Any) -> tuple[str, float]:
         case {"token": str(token)} | {"access_token": str(token)}:
             life = document.get("expires_in")
             usable = len(token) <= MAX_TOKEN and token.isascii() and token.isprintable()
-            return token if usable else "", float(life) if isinstance(life, int | float) else TOKEN_LIFE
+            believed = isinstance(life, int | float) and 0 < life <= LONGEST_LIFE  # neither NaN nor beyond a float
+            return token if usable else "", float(life) if believed else TOKEN_LIFE
         case _:
             return "", 0.0
 
