@@ -74,6 +74,7 @@ class Measuring:
     def changed(self) -> None:
         """The network is another one."""
         self._drop()
+        self._images.passed_over.clear()  # what could not be read there may be readable here
         self.probes.changed(now=self._now())
         self._plan_soon()
 
