@@ -250,16 +250,16 @@ class Watching:
     def _close_idle(self, gone: Watched, *, of_all: bool) -> None:
         """Close idle tunnels over the route of one that was released or cut, before a client sends a request over one.
 
-        `of_all` where the route is dead or its tunnels stand still together; else those that its own client has to the
-        same target: it is to come back by a CONNECT, for which a route is chosen anew. That costs the clients nothing
-        (clients.md 0 fact 9), so it needs no probe of the tunnels' own hosts. One that is too fresh to be called idle
-        is asked again in a moment.
+        `of_all` where the route is dead or its tunnels stand still together; else those that its own client has: it is
+        to come back by a CONNECT, for which a route is chosen anew, and it asks the API for the blob first (fact 10),
+        perhaps by a connection that is stuck like this one. That costs the clients nothing (clients.md 0 fact 9), so
+        it needs no probe of the tunnels' own hosts. One that is too fresh to be called idle is asked again in a moment.
         """
         now = asyncio.get_running_loop().time()
         for other in self._looks:
             if other is gone or other.relay is None or not other.is_idle(now):
                 continue
-            if gone.same_way(other) if of_all else (gone.goes_as(other) and gone.client == other.client):
+            if gone.same_way(other) and (of_all or gone.client == other.client):
                 self._looks.drop(other)
                 other.relay.release()
 

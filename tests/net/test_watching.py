@@ -98,11 +98,13 @@ class World:
         untrusted = route in self.untrusted
         return Alive(ok=self.alive[route], detail="as the test says", seconds=0.0, untrusted=untrusted)
 
-    def open(self, relay: FakeRelay, *, tls: bool = True, client: str = "192.0.2.1") -> Watched:
+    def open(
+        self, relay: FakeRelay, *, tls: bool = True, client: str = "192.0.2.1", target: Target = TARGET
+    ) -> Watched:
         """A tunnel over `direct` whose bytes last moved now."""
         now = asyncio.get_running_loop().time()
         relay.last_in = relay.last_in or now
-        tunnel = self.ledger.open(TARGET, f"{client}:50000", BLOB, now=now)
+        tunnel = self.ledger.open(target, f"{client}:50000", BLOB, now=now)
         tunnel.route = "direct"
         watched = self.watching.opened(tunnel, client, ENDS)
         flown = Flown("direct", cast("Dialed", None), b"", tls=tls)
@@ -328,14 +330,16 @@ async def test_tunnels_that_stand_still_together_all_go(world: World) -> None:
 async def test_idle_tunnels_of_its_client_go_with_a_stuck_one(world: World) -> None:
     """Its client is to come back by a CONNECT, not by an idle tunnel over the same route; another's tunnels stay."""
     now = asyncio.get_running_loop().time()
-    idle, others = (FakeRelay(bytes_in=5000, last_in=now - 1, last_out=now - 1.1) for _ in range(2))
+    idle, api, others = (FakeRelay(bytes_in=5000, last_in=now - 1, last_out=now - 1.1) for _ in range(3))
     world.open(idle)
+    world.open(api, target=Target("registry-1.docker.io", 443))
     world.open(others, client="192.0.2.2")
     stuck = FakeRelay()
     world.open(stuck)
     async with asyncio.timeout(DEADLINE):
         await stuck.released.wait()
         await idle.released.wait()
+        await api.released.wait()
     assert not others.released.is_set()
 
 
