@@ -76,11 +76,15 @@ def _idle(proxy: Running, target: int, counts: list[int]) -> Figures:
     found["idle CPU %"] = 100 * (proxy.cpu() - before) / (time.monotonic() - began)
     empty = proxy.rss()
     for count in counts:
-        with proxy.holding(count, target):
-            found[f"KiB/idle {count}"] = (proxy.rss() - empty) / count / 1024
-            before, began = proxy.cpu(), time.monotonic()
-            time.sleep(IDLE_FOR)
-            found[f"idle CPU % {count}"] = 100 * (proxy.cpu() - before) / (time.monotonic() - began)
+        try:
+            with proxy.holding(count, target):
+                found[f"KiB/idle {count}"] = (proxy.rss() - empty) / count / 1024
+                before, began = proxy.cpu(), time.monotonic()
+                time.sleep(IDLE_FOR)
+                found[f"idle CPU % {count}"] = 100 * (proxy.cpu() - before) / (time.monotonic() - began)
+        except ChildProcessError as error:  # the Go relay's idle splices hold six descriptors a tunnel
+            print(error, file=sys.stderr)
+            break
     return found
 
 
