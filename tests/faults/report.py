@@ -20,9 +20,10 @@ REASON_WIDTH = 60
 COLUMNS = "{:33} {:10} {:>7} {:>6} {:>6} {:>6} {:>6} {:>9}  {} | {}"
 HEAD = COLUMNS.format("fault", "client", "done", "over", "max", "twice", "sent", "c/f/r", "verdict", "reason")
 LEGEND = """\
-done: pulls completed with the right digest, of those tried. over, max: seconds over a clean pull over one route,
-median and worst. twice: MiB beyond the clean pull that the client got; sent: that the registry sent, with what was
-lost, sent again by TCP, or left in the buffers of a dead route. Both are means of the pulls that completed.
+done: pulls completed with the right digest, of those tried. over, max: seconds beyond the clean pull, median and worst;
+of two clean pulls, over two routes and over one, the slower counts. twice: MiB beyond it that the client got; sent:
+that the registry sent, with what was lost, sent again by TCP, or left in the buffers of a dead route. Both are means of
+the pulls that completed.
 c/f/r: failovers that Towline counted, at connect, first flight and by release, in all pulls together."""
 
 

@@ -7,6 +7,7 @@ import ipaddress
 from pathlib import Path
 
 import pytest
+from tests.sharing import share
 
 from towline.config import parse
 from towline.core.evidence import Carried
@@ -52,18 +53,13 @@ async def test_parallel_layers_go_beside_each_other(spread: str, first: str) -> 
     service = Service(parse(text, place="towline.yaml", base=Path(), environ={}, discovered=()))
     target, now = Target(BLOBS, 443), asyncio.get_running_loop().time()
     learned = service._ledger.learned
-    sharing = learned.shared("dockerhub")
     for age in (60, 45, 30, 15):
         for route in ("direct", "office"):
             health = learned.of(route, "dockerhub", Role.BLOB)
             health.dialed(0.05, now=now - age)
             health.answered(0.05, now=now - age)
             health.carried(Carried(8_000_000, 1.0 if route == "direct" else 1.2), well=True, now=now - age)
-        sharing.carried(1, "direct", 8e6, now=now - age)
-    for tunnel in (1, 2):
-        sharing.began(tunnel, "direct", now=now)
-    for tunnel in (1, 2):
-        sharing.carried(tunnel, "direct", 4e6, now=now)
+    share(learned.shared("dockerhub"), "direct", 8e6, now=now)
     explained = service.explain(BLOBS, 443)
     taken = service._serving.rank(target)
     service.close()

@@ -8,6 +8,7 @@ from random import Random
 from typing import Literal
 
 import pytest
+from tests.sharing import share
 
 from towline.core.borrow import UNMEASURED_ANSWER
 from towline.core.classify import RegistrySpec
@@ -205,12 +206,7 @@ def bulk(rate: float) -> Health:
 def test_parallel_layers(role: Role, spread: Literal["auto", "off"], expected: list[str], first: str) -> None:
     """The choice is by what a route carries in all, and the next layer goes beside it; other roles know of neither."""
     sharing = Sharing()
-    for age in (60, 45):
-        sharing.carried(1, "direct", 8e6, now=NOW - age)
-    for tunnel in (1, 2):
-        sharing.began(tunnel, "direct", now=NOW)
-    for tunnel in (1, 2):
-        sharing.carried(tunnel, "direct", 4e6, now=NOW)
+    share(sharing, "direct", 8e6, now=NOW)
     learned = Learned({("direct", "hub", role): bulk(4e6), ("vpn", "hub", role): bulk(6e6)}, sharing={"hub": sharing})
     ranking = rank(
         TARGET,

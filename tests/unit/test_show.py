@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.sharing import share
 
 from towline.core.classify import Catalogue, RegistrySpec
 from towline.core.evidence import Carried, Finding
@@ -54,13 +55,7 @@ def test_roles() -> None:
 def test_shared_route() -> None:
     """A route whose tunnels share it is shown as it is ranked."""
     known = learned()
-    sharing = known.shared("hub")
-    for age in (60, 45):
-        sharing.carried(1, "vpn", 6e6, now=NOW - age)
-    for tunnel in (1, 2):
-        sharing.began(tunnel, "vpn", now=NOW)
-    for tunnel in (1, 2):
-        sharing.carried(tunnel, "vpn", 3e6, now=NOW)
+    share(known.shared("hub"), "vpn", 6e6, now=NOW)
     (view,) = registry_views(VPN, known, CATALOGUE, policy=TargetPolicy(), now=NOW)
     assert view.reason == "answers in 200 ms, its tunnels share 6 MB/s"
     (view,) = registry_views(VPN, known, CATALOGUE, policy=TargetPolicy(spread="off"), now=NOW)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.sharing import share
 
 from towline.core.borrow import known
 from towline.core.spread import FRESH, IN_A_ROW, MOST, PAUSE, SHORT, Rates, Sharing, spread, undivided
@@ -44,12 +45,7 @@ def changed(one: Candidate, **facts: float | str | None) -> Candidate:
 def shared(*, tunnels: int = 2, together: float = RATE) -> Sharing:
     """Tunnels over vpn that carry so much together now, where one carried RATE alone a minute ago, and again since."""
     sharing = Sharing()
-    for age in (60, 45):
-        sharing.carried(1, "vpn", RATE, now=NOW - age)
-    for tunnel in range(1, tunnels + 1):
-        sharing.began(tunnel, "vpn", now=NOW)
-    for tunnel in range(1, tunnels + 1):
-        sharing.carried(tunnel, "vpn", together / tunnels, now=NOW)
+    share(sharing, "vpn", RATE, now=NOW, tunnels=tunnels, together=together)
     return sharing
 
 

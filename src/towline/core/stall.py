@@ -259,10 +259,10 @@ class Watch:
     def _moving(self, now: float) -> Step:
         """The step for a tunnel that is not silent: its answer may trickle."""
         is_body = self._answer >= BULK or self._role is Role.BLOB
-        is_slow = self._is_slow()
-        if not (is_body and (is_slow or self._is_left_behind(self._beside.fastest()))):
-            return Hold("bytes move")
         rate, policy = self._pace.rate, self._policy
+        is_slow = self._is_slow()
+        if not (is_body and rate and (is_slow or self._is_left_behind(self._beside.fastest()))):
+            return Hold("bytes move")
         what = f"{rate / 1000:.1f} kB/s over {policy.trickle_window:g} s"
         verdict = self._fresh_verdict(now)
         if verdict is None:

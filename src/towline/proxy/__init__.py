@@ -8,7 +8,7 @@ def leave_out_default_addons() -> None:
     """Have `mitmproxy.addons` name its modules without loading them all; before mitmproxy is first imported.
 
     The package loads every addon that mitmdump has (LDAP, Flask, the browser, ...), and whatever touches it pays for
-    them: a quarter of the time until Towline listens. LeanMaster names the two that it needs. Where mitmproxy has
+    them: a sixth of the time until Towline listens. LeanMaster names the two that it needs. Where mitmproxy has
     loaded them already, as under `mitmdump -s`, nothing is changed.
     """
     spec = find_spec("mitmproxy.addons")
