@@ -27,7 +27,7 @@ from towline.config.changes import Changes
 from towline.core.presence import Presence
 from towline.core.stranded import Stranded
 from towline.deciding import fakes
-from towline.errors import Refused
+from towline.errors import ConfigError, Refused
 from towline.net import discover
 from towline.net.leg import HURRIED
 from towline.net.relay import Relay
@@ -122,7 +122,13 @@ class Roaming:
         found, _ = discover.find(
             network.interfaces, os.environ, own=self._composed.config.listen, can_bind=discover.CAN_BIND
         )
-        changes = self._composed.offer(found, anew=anew)
+        try:
+            changes = self._composed.offer(found, anew=anew)
+        except ConfigError as error:  # a file that it names is gone since: what serves goes on, its tunnels are seen to
+            for problem in error.problems:
+                place, hint = problem.place, problem.hint
+                log.error("offers_not_taken", place=place, key=problem.key, why=problem.message, hint=hint)
+            return {}
         return {name: names for name in ("added", "removed", "changed") if (names := getattr(changes, name))}
 
     def changed(self, change: Change) -> bool:

@@ -22,7 +22,7 @@ from towline.core.learned import Learned
 from towline.core.network import Difference, Interface, Network, WayOut, compare
 from towline.core.presence import Presence
 from towline.core.stranded import Stranded
-from towline.errors import Refused
+from towline.errors import ConfigError, Problem, Refused
 from towline.memory import Memory
 from towline.net import discover
 from towline.net.leg import Way
@@ -237,6 +237,22 @@ async def test_routes_come_with_what_the_machine_offers(world: World, monkeypatc
     world.becomes(None, slept=9.0)
     world.roaming.reloaded()
     assert len(world.offered) == 3
+
+
+async def test_offers_that_cannot_be_taken_stop_nothing_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CA file that is gone is said; routes are in doubt and tunnels released all the same."""
+
+    def fails(routes: Sequence[RouteSpec], *, anew: bool) -> Changes:
+        raise ConfigError([Problem("towline.yaml:7", "routes.work.ca", "no such file", "put it back")])
+
+    monkeypatch.setattr(world, "offer", fails)
+    world.open(Way(VPN_IP, WG.index))
+    lines = world.becomes(ONLY_ETH)
+    said, changed = lines
+    assert (said["event"], said["log_level"], said["key"]) == ("offers_not_taken", "error", "routes.work.ca")
+    assert (said["place"], said["why"], said["hint"]) == ("towline.yaml:7", "no such file", "put it back")
+    assert (changed["event"], changed["released"]) == ("network_changed", 1)
+    assert world.doubts == 1
 
 
 async def test_a_proxy_with_fake_addresses_comes_up(world: World) -> None:
