@@ -26,7 +26,7 @@ from towline.errors import Refused
 from towline.net.alive import PLAIN_PORT
 from towline.net.dialer import Dialer
 from towline.net.images import PublicImages
-from towline.net.probe import Sought, probe
+from towline.net.probe import CrashedError, Sought, probe
 from towline.types import Classification, Ranking, Role, Target
 from towline.views import FindingView, ProbedView, ProbesView
 
@@ -205,8 +205,9 @@ class Measuring:
         self.count += 1
         try:
             return await probe(route, dialer, sought, rank=present.rank, known=self._images)
-        except Exception:
+        except CrashedError as crash:
             log.exception("probe_crashed", target=str(target), route=route)
+            self.probes.allowance.spend(crash.spent, of=0, now=self._now())
             return ()
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -24,6 +24,7 @@ from towline.core.ledger import Ledger, Tunnel
 from towline.core.probes import Probes, _Pace
 from towline.errors import Refused
 from towline.measuring import Measuring, Present
+from towline.net import probe as probing
 from towline.net.dialer import Dialer
 from towline.types import Classification, Ranking, Role, Target, TunnelPhase
 
@@ -252,6 +253,20 @@ async def test_a_bug_is_shown_and_the_others_go_on(bench: Bench) -> None:
         await bench.rounds_ended()
     assert "probe_crashed" in [entry["event"] for entry in logs]
     assert set(bench.known(Role.API)) == {"direct"}
+
+
+async def test_what_a_crashed_probe_has_read_counts(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The allowance is of bytes, whoever is to blame for them."""
+
+    def crash(*args: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(probing, "why_no_registry", crash)
+    with capture_logs() as logs:
+        bench.ask()
+        await bench.rounds_ended()
+    assert [entry["event"] for entry in logs].count("probe_crashed") == 2
+    assert bench.measuring.view().bytes_last_hour > 2000  # two handshakes
 
 
 async def test_a_failing_route_is_heard_again_soon(bench: Bench) -> None:

@@ -31,6 +31,14 @@ READ_TIME = 5.0  # seconds of a blob's bytes: what has come by then tells the ra
 STILL = 2.0  # seconds without a byte at the end of these: no slow route but a dead one
 
 
+class CrashedError(Exception):
+    """A bug ended a probe, the cause of this, after so many bytes."""
+
+    def __init__(self, spent: int) -> None:
+        super().__init__(f"after {spent} bytes")
+        self.spent = spent
+
+
 @dataclass(frozen=True, slots=True)
 class Sought:
     """What is probed: a host, and where that is a registry's API, an image to read from (`library/alpine:latest`)."""
@@ -50,7 +58,7 @@ async def probe(
 ) -> tuple[Finding, ...]:
     """Probe over one route: a Finding for each host that was met, the one that was sought first.
 
-    `rank` says what a host is and which routes may serve it, and raises Refused.
+    `rank` says what a host is and which routes may serve it, and raises Refused. Raises CrashedError.
     """
     target = sought.target
     async with Asking(route, dialer, rank=rank, most=sought.most) as asking:
@@ -61,6 +69,8 @@ async def probe(
                 await _read(Image(target, sought.image, asking, known), target, asking, known.turn)
         except DialError:
             pass  # the verdict on its host tells
+        except Exception as error:
+            raise CrashedError(asking.transport.spent) from error
     return asking.findings()
 
 
