@@ -75,6 +75,7 @@ class Measuring:
         """The network is another one."""
         self._drop()
         self._images.passed_over.clear()  # what could not be read there may be readable here
+        self._images.tokens.clear()  # and who asks from another address gets a token of its own
         self.probes.changed(now=self._now())
         self._plan_soon()
 

@@ -184,6 +184,17 @@ async def test_a_change_of_network_drops_what_is_under_way(bench: Bench) -> None
     assert bench.ledger.learned.health["direct", "hub", Role.API].failures == 0
 
 
+async def test_tokens_of_another_network_are_not_shown_here(bench: Bench) -> None:
+    """They were given to another address; the digest of a layer is the same in any network."""
+    bench.ask()
+    await bench.rounds_ended()
+    images = bench.measuring._images
+    assert images.tokens
+    bench.measuring.changed()
+    assert not images.tokens
+    assert images.layers
+
+
 async def test_an_open_tunnel_keeps_its_registry_in_use(bench: Bench) -> None:
     """While its bytes move; and it tells of its route, which is not read over then."""
     now = asyncio.get_running_loop().time()
