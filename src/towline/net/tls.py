@@ -31,12 +31,16 @@ class Tls:
     """A client's session with `host`, over a connection that is its own from here on."""
 
     def __init__(self, dialed: Dialed, host: str, trust: ssl.SSLContext, *, most: int = MOST) -> None:
-        """`most`: bytes that may come; more is the end of it."""
+        """`most`: bytes that may come; more is the end of it. Raises ssl.SSLError, the connection closed."""
         self._sock = dialed.sock
         self._most = most
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._incoming.write(dialed.early)
-        self._tls = trust.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        try:
+            self._tls = trust.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        except BaseException:
+            self.close()
+            raise
         self._clock = asyncio.get_running_loop().time
         self.sent = 0
         """Bytes on the wire, as the next."""
