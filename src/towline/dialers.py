@@ -11,18 +11,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from towline.net.addresses import Admit
 from towline.net.connect import ConnectDialer
 from towline.net.dialer import Dialer
 from towline.net.direct import DirectDialer
-from towline.net.dns import DnsResolver, NameServer
-from towline.net.dns_udp import UdpServer
-from towline.net.doh import HttpsServer
 from towline.net.resolve import FixedResolver, Resolver, SoundResolver, literal
 from towline.net.slots import SlottedDialer
 from towline.net.socks import SocksDialer
 from towline.types import IPAddress, RouteKind, RouteSpec
+
+if TYPE_CHECKING:
+    from towline.net.dns import DnsResolver, NameServer
 
 type Sound = Callable[[str, str, int, Sequence[IPAddress]], Awaitable[Sequence[IPAddress]]]
 """Which addresses of a host, to be dialled over a route at a port, are not known to be poisoned (verifying.py)."""
@@ -77,6 +78,11 @@ class Dialers:
         """What resolves the names of targets for a route."""
         if spec.dns is None:
             return self._system
+        # Here, since most configurations have no such route, and a start would take 70 ms longer (dnspython, httpcore).
+        from towline.net.dns import DnsResolver
+        from towline.net.dns_udp import UdpServer
+        from towline.net.doh import HttpsServer
+
         server: NameServer
         if (address := literal(*spec.dns.address)) is not None and spec.dns.scheme == "udp":
             server = UdpServer(spec, address)

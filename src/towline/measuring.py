@@ -10,6 +10,8 @@ One timer is set, for the moment when the next probe is due. While no registry i
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,8 +27,7 @@ from towline.core.probes import PULLING, Probes, Round, Standing
 from towline.errors import Refused
 from towline.net.alive import PLAIN_PORT
 from towline.net.dialer import Dialer
-from towline.net.images import PublicImages
-from towline.net.probe import CrashedError, Sought, probe
+from towline.net.sought import CrashedError, PublicImages, Sought
 from towline.types import Classification, Ranking, Role, Target
 from towline.views import FindingView, ProbedView, ProbesView
 
@@ -204,6 +205,9 @@ class Measuring:
             return ()
         sought = Sought(target, what, present.image(target) if read and what.role is Role.API else None)
         self.count += 1
+        await _load_probe()
+        from towline.net.probe import probe
+
         try:
             return await probe(route, dialer, sought, rank=present.rank, known=self._images)
         except CrashedError as crash:
@@ -255,6 +259,12 @@ def measuring(
 ) -> Measuring:
     """One that may spend `limit` bytes an hour."""
     return Measuring(ledger, present, Probes(Allowance(limit), random.SystemRandom()), probed)
+
+
+async def _load_probe() -> None:
+    """Import probe.py, in a thread: httpx takes 60 ms, for which no start and no tunnel need wait."""
+    with contextlib.suppress(RuntimeError):  # no thread is left: then without one
+        await asyncio.to_thread(importlib.import_module, "towline.net.probe")
 
 
 def _view(finding: Finding) -> FindingView:

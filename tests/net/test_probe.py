@@ -16,8 +16,8 @@ from towline.core.evidence import Finding
 from towline.core.probes import HEAR_COST, READ_COST, READ_SIZE
 from towline.errors import Refused
 from towline.net import probe as probing
-from towline.net.images import PublicImages
-from towline.net.probe import Sought, probe
+from towline.net.probe import probe
+from towline.net.sought import PublicImages, Sought
 from towline.types import Blame, Ranking, Role, Target
 
 IMAGE = "library/test"

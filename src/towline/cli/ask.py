@@ -1,11 +1,11 @@
 """Asks the running Towline over its admin address, with its token where it wants one.
 
 http.client, because it never looks at the environment's proxy variables: urllib would follow them into Towline itself.
+It is imported where something is asked (25 ms, with the email package): the other commands start without it.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +45,8 @@ def _exchange(
     address: Address, method: str, path: str, timeout: float, token: Secret | None
 ) -> tuple[int, dict[str, Any]]:
     """One request: the status and the JSON object of its answer."""
+    import http.client
+
     headers = {} if token is None else {"Authorization": f"Bearer {token.reveal()}"}
     connection = http.client.HTTPConnection(*address, timeout=timeout)
     try:
@@ -52,6 +54,8 @@ def _exchange(
             connection.request(method, path, headers=headers)
             with connection.getresponse() as response:
                 return response.status, dict(json.loads(response.read(MAX_ANSWER)))
+    except http.client.HTTPException as error:
+        raise _stranger(address) from error
     except OSError as error:
         text = f"no Towline answers at {Target(*address).authority}: {error.strerror or error}"
         raise AdminError(
@@ -89,8 +93,10 @@ def reading(address: Address) -> Iterator[None]:
     """Around code that takes an answer of `address` apart: raises AdminError where it is not what Towline answers."""
     try:
         yield
-    except (http.client.HTTPException, LookupError, TypeError, ValueError) as error:
-        text = f"what answers at {Target(*address).authority} is not a Towline {__version__}"
-        raise AdminError(
-            f"{text}\nhint: restart it after an upgrade, or name its admin address with --admin"
-        ) from error
+    except (LookupError, TypeError, ValueError) as error:
+        raise _stranger(address) from error
+
+
+def _stranger(address: Address) -> AdminError:
+    text = f"what answers at {Target(*address).authority} is not a Towline {__version__}"
+    return AdminError(f"{text}\nhint: restart it after an upgrade, or name its admin address with --admin")

@@ -8,9 +8,7 @@ A token goes to the registry that asked for it and to nobody else, and is fetche
 
 from __future__ import annotations
 
-import asyncio
 import json
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -19,6 +17,7 @@ import httpx
 from towline.core.answers import MANIFESTS, Challenge, Link, challenge, link
 from towline.core.probes import READ_SIZE
 from towline.net.asking import Asking, UnreadableError
+from towline.net.sought import Name, PublicImages
 from towline.types import Target
 
 ASK_TIME = 4.0  # seconds for each request, with its dial
@@ -28,23 +27,6 @@ MAX_TOKEN = 8192  # characters of a token: what servers take of a header field
 TOKEN_LIFE = 60.0  # seconds that a token holds at least (the CNCF distribution project's token specification)
 LONGEST_LIFE = 3600.0  # seconds for which one is believed to hold; registries give 300 (Docker Hub, GHCR)
 PASSED_OVER = 3600.0  # seconds for which an image is left alone that cannot be read from; our choice
-
-type Name = tuple[Target, str]
-"""A registry, and `library/alpine` or the like there, with a tag or without."""
-
-
-@dataclass(slots=True)
-class PublicImages:
-    """What probes remember of public images for the run; bounded by the routes and images that are configured."""
-
-    layers: dict[Name, Link] = field(default_factory=dict)
-    """Docker Hub counts the manifests that lead here as pulls; layers, by their digest, it does not."""
-    tokens: dict[tuple[str, Name], tuple[str, float]] = field(default_factory=dict)
-    """By route: the token, and until when it holds."""
-    passed_over: dict[tuple[str, Name], float] = field(default_factory=dict)
-    """By route: when it is tried again."""
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """One route is read over at a time: several may leave by the same link, and would share its rate."""
 
 
 class Image:

@@ -13,44 +13,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import httpx
 
 from towline.core.answers import why_no_registry
 from towline.core.evidence import Carried, Finding
-from towline.core.probes import HEAR_COST, READ_COST
 from towline.errors import DialError
 from towline.net.asking import Asking, UnreadableError, answered
 from towline.net.dialer import Dialer
-from towline.net.images import ASK_TIME, LEAST, Image, PublicImages
-from towline.types import Blame, Classification, OutcomeKind, Phase, Ranking, Role, Target
+from towline.net.images import ASK_TIME, LEAST, Image
+from towline.net.sought import CrashedError, PublicImages, Sought
+from towline.types import Blame, OutcomeKind, Phase, Ranking, Role, Target
 
 HEAR_TIME = 5.0  # seconds for dial, TLS and the answer: what a client's request to an api host has (budget_api)
 READ_TIME = 5.0  # seconds of a blob's bytes: what has come by then tells the rate
 STILL = 2.0  # seconds without a byte at the end of these: no slow route but a dead one
-
-
-class CrashedError(Exception):
-    """A bug ended a probe, the cause of this, after so many bytes."""
-
-    def __init__(self, spent: int) -> None:
-        super().__init__(f"after {spent} bytes")
-        self.spent = spent
-
-
-@dataclass(frozen=True, slots=True)
-class Sought:
-    """What is probed: a host, and where that is a registry's API, an image to read from (`library/alpine:latest`)."""
-
-    target: Target
-    classification: Classification
-    image: str | None = None
-
-    @property
-    def most(self) -> int:
-        """Bytes that it may cost."""
-        return READ_COST if self.image else HEAR_COST
 
 
 async def probe(
