@@ -15,6 +15,7 @@ from tests.addon.embedded import DEADLINE, Embed, Embedded, Listener, ScriptedSe
 from tests.addon.whole import Proxy, StartProxy, Upstream
 
 from towline.proxy.addon import TowlineAddon
+from towline.proxy.listeners import Listeners
 from towline.proxy.master import LeanMaster
 from towline.service import Service
 from towline.types import Address
@@ -32,7 +33,8 @@ async def embed(request: pytest.FixtureRequest) -> AsyncIterator[Embed]:
             running = asyncio.get_running_loop().create_task(master.run())
 
             async def stop() -> None:
-                await master.addons.get("proxyserver").servers.update([])
+                proxyserver = master.addons.get("proxyserver")
+                await (proxyserver if isinstance(proxyserver, Listeners) else proxyserver.servers).update([])
                 master.shutdown()
                 await running
 

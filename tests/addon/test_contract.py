@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
 from typing import cast
 
 import pytest
@@ -15,22 +10,19 @@ from mitmproxy import addons
 from mitmproxy.connection import Client
 from mitmproxy.hooks import all_hooks
 from mitmproxy.options import Options
-from mitmproxy.proxy import commands, events
+from mitmproxy.proxy import commands, events, layer, layers
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import modes
-from mitmproxy.proxy.mode_servers import ProxyConnectionHandler, RegularInstance, ServerInstance, ServerManager
-from mitmproxy.proxy.mode_specs import ProxyMode
+from mitmproxy.proxy.mode_servers import ProxyConnectionHandler, RegularInstance, ServerManager
 from mitmproxy.proxy.server import ConnectionHandler, TimeoutWatchdog
 from tests.addon.embedded import DEADLINE, Embed
 
 from towline.core.head import Request
 from towline.errors import Refused
-from towline.proxy import leave_out_default_addons
+from towline.proxy import leave_out_what_mitmdump_needs
 from towline.proxy.handoff import HeldClient
 from towline.proxy.layer import RequestLayer, TowlineRequestHook
-from towline.proxy.mode import BACKLOG, TowlineInstance, TowlineMode, mode_for
-
-SOMAXCONN = int(Path("/proc/sys/net/core/somaxconn").read_text()) if sys.platform == "linux" else 0
+from towline.proxy.listeners import Listeners
 
 CONNECT = b"CONNECT registry.example:443 HTTP/1.1\r\nHost: registry.example:443\r\n\r\n"
 
@@ -60,14 +52,6 @@ def test_hook_has_its_name_and_does_not_block() -> None:
     assert all_hooks["towline_request"] is TowlineRequestHook
     assert TowlineRequestHook.blocking is False
     assert issubclass(TowlineRequestHook, commands.StartHook)
-
-
-def test_mode_registers_itself() -> None:
-    """mitmproxy finds our mode by its spec, and our instance for it, without being patched."""
-    mode = ProxyMode.parse(mode_for(("::1", 3128), descriptor=3).full_spec)
-    assert isinstance(mode, TowlineMode)
-    assert (mode.address, mode.data) == (("::1", 3128), "3")
-    assert isinstance(ServerInstance.make(mode, cast("ServerManager", None)), TowlineInstance)
 
 
 def test_regular_mode_asks_for_the_layer_below_http_proxy() -> None:
@@ -114,23 +98,16 @@ def test_commands_are_what_our_driver_knows() -> None:
     assert issubclass(commands.CloseTcpConnection, commands.CloseConnection)
 
 
-async def test_update_of_listeners_keeps_what_stays(embed: Embed) -> None:
-    """Servers.update() leaves a listener alone whose mode stays, and a failed one has its exception."""
+async def test_master_opens_our_listeners(embed: Embed) -> None:
+    """Master.run has the addon of the name `proxyserver` open the listeners, before it says that it runs."""
 
     async def serve(request: Request | Refused, client: HeldClient) -> None:
         client.close()
 
     proxy = await embed(serve)
-    servers = proxy.master.addons.get("proxyserver").servers
-    (instance,) = servers
-    listening = instance._servers[0]
-    taken = mode_for(("127.0.0.1", proxy.port))
-    await servers.update([instance.mode, taken])
-    first, second = servers
-    assert (first, first._servers[0], first.is_running, first.last_exception) == (instance, listening, True, None)
-    assert isinstance(second.last_exception, OSError)
-    await servers.update([instance.mode])
-    assert list(servers) == [instance]
+    assert isinstance(proxy.master.addons.get("proxyserver"), Listeners)
+    _, writer = await proxy.connect()
+    writer.close()
 
 
 async def test_handler_has_its_top_layer(embed: Embed) -> None:
@@ -145,52 +122,19 @@ async def test_handler_has_its_top_layer(embed: Embed) -> None:
     async with asyncio.timeout(DEADLINE):
         while not connections:  # noqa: ASYNC110 - mitmproxy has no event for it
             await asyncio.sleep(0.005)
-    (layer,) = [handler.layer for handler in connections.values()]
-    assert isinstance(layer, RequestLayer)
-    assert not layer.asked
+    (top,) = [connection.layer for connection in connections.values()]
+    assert isinstance(top, RequestLayer)
+    assert not top.asked
     writer.write(CONNECT)
     async with asyncio.timeout(DEADLINE):
         await reader.read()
-    assert layer.asked
+    assert top.asked
     writer.close()
     await proxy.idle()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the backlog from Linux's struct tcp_info")
-async def test_backlog_reaches_the_kernel(embed: Embed) -> None:
-    """The listener's backlog is ours, not asyncio's default of 100."""
-
-    async def serve(request: Request | Refused, client: HeldClient) -> None:
-        client.close()
-
-    proxy = await embed(serve)
-    instance = next(iter(proxy.master.addons.get("proxyserver").servers))
-    listening = instance._servers[0].sockets[0]
-    # struct tcp_info of a listener: tcpi_sacked (offset 28) is the configured backlog (Linux net/ipv4/tcp.c)
-    copy = socket.socket(fileno=os.dup(listening.fileno()))
-    with copy:
-        info = copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
-    assert int.from_bytes(info[28:32], "little") == min(BACKLOG, SOMAXCONN)
-
-
-LOADED = """
-import sys
-from towline.proxy import leave_out_default_addons
-leave_out_default_addons()
-import towline.cli.compose
-from mitmproxy.addons import proxyserver
-names = "flask", "ldap3", "mitmproxy.addons.script", "mitmproxy.addons.proxyserver"
-print(*(name for name in names if name in sys.modules))
-"""
-
-
-def test_default_addons_are_left_out() -> None:
-    """What `towline run` loads has none of the addons that it does not name, and nothing of what they need."""
-    found = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == ["mitmproxy.addons.proxyserver"]
-
-
-def test_default_addons_stay_where_they_are_loaded() -> None:
-    """Under mitmdump, which has them all, nothing changes."""
-    leave_out_default_addons()
+def test_what_is_left_out_stays_where_it_is_loaded() -> None:
+    """Under mitmdump, which has all of mitmproxy's addons and protocols, nothing changes."""
+    leave_out_what_mitmdump_needs()
     assert addons.default_addons()
+    assert issubclass(layers.HttpLayer, layer.Layer)

@@ -26,7 +26,7 @@ from tests.addon.whole import (
 
 from towline import leaving
 from towline.proxy.master import HEAD_GRACE
-from towline.proxy.mode import TowlineMode
+from towline.types import Address
 
 
 async def test_routes_that_stay_are_not_touched(start: StartProxy, upstream: Upstream) -> None:
@@ -293,15 +293,15 @@ async def test_readiness_goes_first(monkeypatch: pytest.MonkeyPatch, start: Star
     """When the listener closes, the proxy has said already that it is not ready; the supervisor knows for how long."""
     port = free_port()
     proxy = await start(configuration(upstream, DIRECT, listen=f"'127.0.0.1:{port}'"), port)
-    servers = proxy.master.addons.get("proxyserver").servers
+    listeners = proxy.master.addons.get("proxyserver")
     closed_at: list[tuple[bool, list[str]]] = []
-    close = servers.update
+    close = listeners.update
 
-    async def update(modes: list[TowlineMode]) -> bool:
+    async def update(addresses: list[Address]) -> None:
         closed_at.append((proxy.service.snapshot().ready, list(proxy.listener.told)))
-        return bool(await close(modes))
+        await close(addresses)
 
-    monkeypatch.setattr(servers, "update", update)
+    monkeypatch.setattr(listeners, "update", update)
     proxy.master.stop()
     await asyncio.wait_for(asyncio.shield(proxy.serving), DEADLINE)
     assert closed_at == [(False, ["ready", "stopping within 36.5 s"])]

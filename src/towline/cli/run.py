@@ -25,9 +25,9 @@ def run(path: Path | None) -> None:
 
     import asyncio
 
-    from towline.proxy import leave_out_default_addons
+    from towline.proxy import leave_out_what_mitmdump_needs
 
-    leave_out_default_addons()
+    leave_out_what_mitmdump_needs()
     from towline.cli.compose import serve
 
     asyncio.run(serve(config, passed, load=lambda: load(path, own=own)))

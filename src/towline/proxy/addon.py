@@ -5,9 +5,10 @@ It puts RequestLayer where mitmproxy would put its HTTP layer, and serves each r
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import structlog
 from mitmproxy import ctx
-from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers import modes
 
@@ -16,6 +17,11 @@ from towline.proxy.handoff import HandoffError, HeldClient
 from towline.proxy.layer import Asked, RequestLayer
 from towline.service import Service
 from towline.types import Target
+
+if TYPE_CHECKING:
+    from mitmproxy.addons.proxyserver import Proxyserver
+
+    from towline.proxy.listeners import Listeners
 
 log = structlog.get_logger("towline")
 
@@ -31,7 +37,7 @@ class TowlineAddon:
 
     def running(self) -> None:
         """The listeners are open."""
-        proxyserver: Proxyserver = ctx.master.addons.get("proxyserver")
+        proxyserver: Proxyserver | Listeners = ctx.master.addons.get("proxyserver")
         self._service.started([Target(*address[:2]).authority for address in proxyserver.listen_addrs()])
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:

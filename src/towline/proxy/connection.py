@@ -27,7 +27,6 @@ from towline.proxy.layer import Asked, RequestLayer, TowlineRequestHook
 
 if TYPE_CHECKING:
     from towline.proxy.addon import TowlineAddon
-    from towline.proxy.mode import TowlineMode
 
 log = structlog.get_logger("towline")
 
@@ -39,9 +38,8 @@ class Connection(asyncio.Protocol):
     client: Client
     layer: RequestLayer
 
-    def __init__(self, addon: TowlineAddon, mode: TowlineMode, connections: MutableMapping[str, Connection]) -> None:
+    def __init__(self, addon: TowlineAddon, connections: MutableMapping[str, Connection]) -> None:
         self._addon = addon
-        self._mode = mode
         self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._deadline: asyncio.TimerHandle | None = None
@@ -56,7 +54,6 @@ class Connection(asyncio.Protocol):
             peername=peer,
             sockname=transport.get_extra_info("sockname"),
             state=ConnectionState.OPEN,
-            proxy_mode=self._mode,
         )
         self.layer = RequestLayer(Context(self.client, ctx.options))
         self._connections[self.client.id] = self

@@ -19,14 +19,15 @@ import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import Self, cast
-
-from mitmproxy.proxy.server import ConnectionHandler
+from typing import TYPE_CHECKING, Self, cast
 
 from towline.errors import ClientLeft
 from towline.proxy.gate import Gate
 from towline.proxy.layer import MAX_PENDING, Asked, Inbox
 from towline.types import Address, IPAddress, Target
+
+if TYPE_CHECKING:
+    from mitmproxy.proxy.server import ConnectionHandler  # brings every protocol: `mitmdump` has it, `towline run` not
 
 LINGER = 2.0  # seconds that a refused client gets to read its answer and close
 HURRIED = 0.5  # the same for one that sends without end: more than a round trip, for the answer to arrive

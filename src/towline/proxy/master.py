@@ -1,6 +1,6 @@
 """A lean mitmproxy Master around the addon: its listeners, and the signals that steer it.
 
-Only what a tunnel needs is loaded (Core, Proxyserver, ours): none of mitmproxy's features, no CA, no file.
+Only what a tunnel needs is loaded (listeners.py, addon.py): none of mitmproxy's features, no CA, no file.
 
     SIGTERM, SIGINT   drain; a second one ends what is still open, with FIN
     SIGHUP            reload, as `reload()` does; where it is the terminal that was closed, drain
@@ -18,13 +18,10 @@ from typing import Protocol
 
 import structlog
 from mitmproxy import master, options
-from mitmproxy.addons import core, proxyserver
-from mitmproxy.proxy.mode_servers import ServerInstance
 
 from towline.errors import ListenError
 from towline.proxy.addon import TowlineAddon
-from towline.proxy.layer import RequestLayer
-from towline.proxy.mode import TowlineMode, mode_for
+from towline.proxy.listeners import Listeners
 from towline.service import Service
 from towline.types import Address, Target
 
@@ -62,8 +59,7 @@ class LeanMaster(master.Master):
         passed: Mapping[Address, int],
     ) -> None:
         """`passed` has the descriptors of addresses that are bound already."""
-        self._passed = passed
-        super().__init__(options.Options(mode=[mode.full_spec for mode in self._modes(listen)]))
+        super().__init__(options.Options())
         self._service = service
         self._supervisor = supervisor
         self._reload_asked = asyncio.Event()
@@ -73,11 +69,9 @@ class LeanMaster(master.Master):
         self._stopping: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
         self._on_terminal = sys.stderr.isatty()
-        self._proxyserver = proxyserver.Proxyserver()
-        self.addons.add(core.Core(), self._proxyserver, TowlineAddon(service))
-
-    def _modes(self, listen: Sequence[Address]) -> list[TowlineMode]:
-        return [mode_for(address, self._passed.get(address)) for address in listen]
+        addon = TowlineAddon(service)
+        self._listeners = Listeners(addon, listen, passed)
+        self.addons.add(self._listeners, addon)
 
     async def serve(self, reload: Reload) -> None:
         """Listen, serve and drain; `reload` is awaited for each SIGHUP. Raises ListenError as at `listen_on`."""
@@ -101,28 +95,24 @@ class LeanMaster(master.Master):
         self._supervisor.ready()
 
     async def listen_on(self, addresses: Sequence[Address]) -> list[str]:
-        """Listen on these addresses and no others; gives where. Raises ListenError, the listeners as they were before.
-
-        Listeners that stay are not touched. Ones that go are closed first: else 0.0.0.0 could not follow 127.0.0.1.
-        """
-        servers = self._proxyserver.servers
-        before = [instance.mode for instance in servers]
-        await servers.update(self._modes(addresses))
+        """Listen on these addresses and no others; gives where. Raises ListenError, the listeners being as before."""
+        before = self._listeners.wanted
+        await self._listeners.update(addresses)
         try:
             self._check_listeners()
         except ListenError:
-            await servers.update(before)
+            await self._listeners.update(before)
             raise
-        return [Target(*address[:2]).authority for address in self._proxyserver.listen_addrs()]
+        return [Target(*address).authority for address in self._listeners.listen_addrs()]
 
     def _check_listeners(self) -> None:
         """A listener that failed is fatal, but for an IPv6 one on a machine without IPv6 beside one that opened."""
-        failed = [instance for instance in self._proxyserver.servers if instance.last_exception is not None]
-        fatal = len(failed) == len(self._proxyserver.servers) or not all(_lacks_ipv6(instance) for instance in failed)
-        for instance in failed:
+        failed = self._listeners.failed
+        fatal = len(failed) == len(self._listeners.wanted) or not all(map(_lacks_ipv6, failed, failed.values()))
+        for address, error in failed.items():
             if fatal:
-                raise _listen_error(instance)
-            log.warning("no_ipv6", listener=_address(instance), why=str(instance.last_exception))
+                raise _listen_error(address, error)
+            log.warning("no_ipv6", listener=Target(*address).authority, why=str(error))
 
     def _hung_up(self) -> None:
         """SIGHUP comes from whoever wants a reload, or from the kernel when the terminal that shows the log is gone."""
@@ -163,7 +153,7 @@ class LeanMaster(master.Master):
         self._service.begin_draining()
         await self._end_reload()  # which tells the supervisor READY: STOPPING is the last word
         self._supervisor.stopping(HEAD_GRACE + self._service.longest_stop)
-        await self._proxyserver.servers.update([])
+        await self._listeners.update([])
         drained = asyncio.create_task(self._drain(), name="drain")
         hurried = asyncio.create_task(self._hurry.wait(), name="second signal")
         await asyncio.wait({drained, hurried}, return_when=asyncio.FIRST_COMPLETED)
@@ -186,22 +176,15 @@ class LeanMaster(master.Master):
         await self._service.drain()
 
     def _is_awaiting_a_head(self) -> bool:
-        layers = (handler.layer for handler in self._proxyserver.connections.values())
-        return any(isinstance(layer, RequestLayer) and not layer.asked for layer in layers)
+        return any(not connection.layer.asked for connection in self._listeners.connections.values())
 
 
-def _address(instance: ServerInstance[TowlineMode]) -> str:
-    return Target(*instance.mode.address).authority
+def _listen_error(address: Address, error: OSError) -> ListenError:
+    why = os.strerror(error.errno) if error.errno else str(error)
+    hint = "is another proxy running there? " if error.errno == errno.EADDRINUSE else ""
+    where = Target(*address).authority
+    return ListenError(f"cannot listen on {where}: {why}\nhint: {hint}`listen:` chooses other addresses")
 
 
-def _listen_error(instance: ServerInstance[TowlineMode]) -> ListenError:
-    error = instance.last_exception
-    number = error.errno if isinstance(error, OSError) else None
-    why = os.strerror(number) if number else str(error)
-    hint = "is another proxy running there? " if number == errno.EADDRINUSE else ""
-    return ListenError(f"cannot listen on {_address(instance)}: {why}\nhint: {hint}`listen:` chooses other addresses")
-
-
-def _lacks_ipv6(instance: ServerInstance[TowlineMode]) -> bool:
-    error = instance.last_exception
-    return isinstance(error, OSError) and error.errno in _NO_IPV6 and ":" in instance.mode.address[0]
+def _lacks_ipv6(address: Address, error: OSError) -> bool:
+    return error.errno in _NO_IPV6 and ":" in address[0]
