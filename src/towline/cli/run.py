@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -17,6 +18,7 @@ def run(path: Path | None) -> None:
 
     SIGHUP, or `towline reload`, has it read its configuration again.
     """
+    gc.disable()  # until it listens (proxy/master.py): all that is made before is to stay
     from towline.system.systemd import passed_sockets
 
     passed = passed_sockets(os.environ, pid=os.getpid())
