@@ -1,4 +1,4 @@
-"""The layer's driver under `towline run`: the head's deadline, slow answers, requests that crash."""
+"""An accepted connection under `towline run`: the head's deadline, slow answers, requests that crash."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONNECT = b"CONNECT registry.example:443 HTTP/1.1\r\nHost: registry.example:443\
 
 async def test_a_silent_connection_has_a_deadline(embed: Embed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a head in time the request is a refusal that says so."""
-    monkeypatch.setattr("towline.proxy.layer.HEAD_TIMEOUT", 0.05)
+    monkeypatch.setattr("towline.proxy.connection.HEAD_TIMEOUT", 0.05)
     served: list[Request | Refused] = []
 
     async def serve(request: Request | Refused, client: HeldClient) -> None:

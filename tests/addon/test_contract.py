@@ -10,7 +10,7 @@ from mitmproxy import addons
 from mitmproxy.connection import Client
 from mitmproxy.hooks import all_hooks
 from mitmproxy.options import Options
-from mitmproxy.proxy import commands, events, layer, layers
+from mitmproxy.proxy import commands, layer, layers
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler, RegularInstance, ServerManager
@@ -20,8 +20,9 @@ from tests.addon.embedded import DEADLINE, Embed
 from towline.core.head import Request
 from towline.errors import Refused
 from towline.proxy import leave_out_what_mitmdump_needs
+from towline.proxy.connection import Connection
 from towline.proxy.handoff import HeldClient
-from towline.proxy.layer import RequestLayer, TowlineRequestHook
+from towline.proxy.layer import TowlineRequestHook
 from towline.proxy.listeners import Listeners
 
 CONNECT = b"CONNECT registry.example:443 HTTP/1.1\r\nHost: registry.example:443\r\n\r\n"
@@ -89,15 +90,6 @@ def test_handler_keeps_reading_task_and_watchdog_api() -> None:
     assert "disarm" in ProxyConnectionHandler.handle_hook.__code__.co_names
 
 
-def test_commands_are_what_our_driver_knows() -> None:
-    """What connection.py does for a command is what its name says, and a wake-up brings its command back."""
-    wakeup = commands.RequestWakeup(1.5)
-    assert wakeup.delay == 1.5
-    assert events.Wakeup(wakeup).command is wakeup
-    assert issubclass(TowlineRequestHook, commands.Command)
-    assert issubclass(commands.CloseTcpConnection, commands.CloseConnection)
-
-
 async def test_master_opens_our_listeners(embed: Embed) -> None:
     """Master.run has the addon of the name `proxyserver` open the listeners, before it says that it runs."""
 
@@ -110,8 +102,8 @@ async def test_master_opens_our_listeners(embed: Embed) -> None:
     writer.close()
 
 
-async def test_handler_has_its_top_layer(embed: Embed) -> None:
-    """What is listed among mitmproxy's connections has its layer: a drain asks it whether a request has come."""
+async def test_connections_are_listed_until_they_are_closed(embed: Embed) -> None:
+    """A drain asks each of them whether its request has come."""
 
     async def serve(request: Request | Refused, client: HeldClient) -> None:
         client.close()
@@ -122,13 +114,13 @@ async def test_handler_has_its_top_layer(embed: Embed) -> None:
     async with asyncio.timeout(DEADLINE):
         while not connections:  # noqa: ASYNC110 - mitmproxy has no event for it
             await asyncio.sleep(0.005)
-    (top,) = [connection.layer for connection in connections.values()]
-    assert isinstance(top, RequestLayer)
-    assert not top.asked
+    (connection,) = connections.values()
+    assert isinstance(connection, Connection)
+    assert not connection.asked
     writer.write(CONNECT)
     async with asyncio.timeout(DEADLINE):
         await reader.read()
-    assert top.asked
+    assert connection.asked
     writer.close()
     await proxy.idle()
 

@@ -12,6 +12,8 @@ from mitmproxy import ctx
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers import modes
 
+from towline.core.head import Request
+from towline.errors import Refused
 from towline.proxy.gate import Gate
 from towline.proxy.handoff import HandoffError, HeldClient
 from towline.proxy.layer import Asked, RequestLayer
@@ -49,11 +51,11 @@ class TowlineAddon:
         """Serve one request of a connection that mitmproxy accepted; runs as long as its tunnel, beside its layers."""
         proxyserver: Proxyserver = ctx.master.addons.get("proxyserver")
         handler = proxyserver.connections[asked.client.id]
-        await self.serve(asked, HeldClient.of_mitmproxy(handler, asked, self.gate))
-
-    async def serve(self, asked: Asked, client: HeldClient) -> None:
-        """Serve one request to the end of its tunnel."""
         try:
-            await self._service.serve(asked.request, client)
+            await self.serve(asked.request, HeldClient.of_mitmproxy(handler, asked, self.gate))
         except HandoffError as error:
-            log.error("handoff_failed", client=str(asked.client.peername), why=str(error))
+            log.error("handoff_failed", client=Target(*asked.client.peername[:2]).authority, why=str(error))
+
+    async def serve(self, request: Request | Refused, client: HeldClient) -> None:
+        """Serve one request to the end of its tunnel. Raises HandoffError."""
+        await self._service.serve(request, client)

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Self, cast
 
 from towline.errors import ClientLeft
 from towline.proxy.gate import Gate
-from towline.proxy.layer import MAX_PENDING, Asked, Inbox
+from towline.proxy.layer import Asked
+from towline.proxy.reception import MAX_PENDING, Inbox
 from towline.types import Address, IPAddress, Target
 
 if TYPE_CHECKING:
@@ -44,35 +45,40 @@ class HeldClient:
     def __init__(
         self,
         transport: asyncio.Transport,
-        asked: Asked,
+        inbox: Inbox,
+        ends: tuple[Address, Address],
         gate: Gate,
         *,
         drain: Callable[[], Awaitable[None]],
         reader: asyncio.StreamReader | None = None,
     ) -> None:
-        """`drain` waits until the kernel has what was written; `reader` is where mitmproxy reads, if it does."""
+        """`ends`: the client's address, and ours.
+
+        `drain` waits until the kernel has what was written; `reader` is where mitmproxy reads, if it does.
+        """
         self._transport = transport
         self._drain = drain
         self._reader = reader
         self._gate = gate
-        self._inbox: Inbox = asked.inbox
+        self._inbox = inbox
         self._inbox.on_full = self._pause_reading
         if len(self._inbox.pending) >= MAX_PENDING:
             self._pause_reading()
-        host, port = asked.client.peername[:2]
+        self.ends = ends
+        host, port = ends[0]
         self.ip: IPAddress = _plain_address(host)
         self.name = str(Target(str(self.ip), port))
-        listener = asked.client.sockname
-        self.ends: tuple[Address, Address] = (host, port), (listener[0], listener[1])
 
     @classmethod
     def of_mitmproxy(cls, handler: ConnectionHandler, asked: Asked, gate: Gate) -> Self:
         """The client of a connection that mitmproxy accepted and reads."""
-        io = handler.transports[asked.client]
+        client = asked.client
+        io = handler.transports[client]
         if not isinstance(io.reader, asyncio.StreamReader) or not isinstance(io.writer, asyncio.StreamWriter):
             raise HandoffError("the client's connection is not an asyncio stream")
         transport = cast("asyncio.Transport", io.writer.transport)  # of a socket: both directions
-        return cls(transport, asked, gate, drain=io.writer.drain, reader=io.reader)
+        ends: tuple[Address, Address] = client.peername[:2], client.sockname[:2]
+        return cls(transport, asked.inbox, ends, gate, drain=io.writer.drain, reader=io.reader)
 
     def entered(self) -> None:
         """It holds a tunnel from here on."""
