@@ -161,6 +161,7 @@ class Watching:
         self._looks.drop(watched)
         if watched.relay is not None:
             self._learn(watched, watched.relay, asyncio.get_running_loop().time())
+        watched.relay = watched.watch = None
 
     def _learn(self, watched: Watched, relay: Relay, now: float) -> None:
         """Tell the ledger what upstream delivered since the last time: a long layer teaches before it ends."""

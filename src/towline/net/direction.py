@@ -40,6 +40,10 @@ class Interest(NamedTuple):
     event: int
 
 
+def _yes() -> bool:
+    return True
+
+
 class Direction:
     """Source to sink. It closes neither socket: they belong to the relay."""
 
@@ -50,7 +54,7 @@ class Direction:
         carrier: Carrier,
         *,
         now: float,
-        before_fin: Callable[[], bool] = lambda: True,
+        before_fin: Callable[[], bool] = _yes,
     ) -> None:
         """`before_fin` is called when the sink is about to be sent FIN; False keeps it from being sent."""
         self._before_fin = before_fin
@@ -137,8 +141,9 @@ class Direction:
         self.waiting, self.rests = None, False
 
     def close(self) -> None:
-        """Forget what is held."""
+        """Forget what is held, and who was to be told of FIN."""
         self._carrier.close()
+        self._before_fin = _yes
 
     def _take(self) -> bool:
         """Take from the source once; False when it has nothing yet."""

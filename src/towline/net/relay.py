@@ -294,6 +294,7 @@ class Relay:
         self._wait_for_nothing()
         self._up.close()
         self._down.close()
+        self._on_end = self._when_moving = None  # nobody is told any more, and none of those who were holds this
         # The FIN is sent here and not left to close(): the client's descriptor may be a duplicate, its connection open.
         with suppress(OSError):
             if not self._resetting:
