@@ -20,6 +20,7 @@ from towline.core.level import (
     Belief,
     Level,
     joined,
+    pooled,
 )
 
 
@@ -191,6 +192,18 @@ def test_joining_many() -> None:
     assert joined([]) is None
     assert joined([None, belief, None]) == belief
     assert joined([belief, belief]) == belief & belief
+
+
+def test_pooled_levels_tell_what_their_beliefs_tell_together() -> None:
+    """Each less sure by what it differs from what is asked about; a level without evidence tells nothing."""
+    near, now = after(0.1, 0.12)
+    far, _ = after(0.4, every=2.0)
+    together = pooled([near, Level(), far], wider=0.3, now=now)
+    apart = joined(one.wider(0.3) for level in (near, far) if (one := level.belief(now=now)) is not None)
+    assert together == apart
+    assert together is not None
+    assert near.log < together.log < far.log
+    assert pooled([Level()], wider=0.3, now=now) is None
 
 
 def test_what_took_no_time_has_no_endless_rate() -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from towline.core.health import Health, Key
-from towline.core.level import Belief, Level, joined
+from towline.core.level import Belief, Level, joined, pooled
 from towline.types import Role
 
 UNMEASURED_DIAL = 0.25  # seconds that a dial is taken to last which nobody measured: the pause of RFC 8305 section 5
@@ -96,18 +96,17 @@ def known(
 
 
 def _circles(health: Mapping[Key, Health], routes: Iterable[str], registry: str, role: Role) -> dict[str, _Circles]:
-    by_route: dict[str, list[tuple[Key, Health]]] = defaultdict(list)
-    for key, one in health.items():
-        by_route[key[0]].append((key, one))
-    return {
-        route: _Circles(
-            health.get((route, registry, role)),
-            tuple((key[2], one) for key, one in by_route[route] if key[1] == registry and key[2] is not role),
-            tuple((key[2], one) for key, one in by_route[route] if key[1] != registry),
-            role,
-        )
-        for route in routes
-    }
+    own: dict[str, Health] = {}
+    kin: dict[str, list[tuple[Role, Health]]] = defaultdict(list)
+    rest: dict[str, list[tuple[Role, Health]]] = defaultdict(list)
+    for (route, name, other), one in health.items():
+        if name != registry:
+            rest[route].append((other, one))
+        elif other is not role:
+            kin[route].append((other, one))
+        else:
+            own[route] = one
+    return {route: _Circles(own.get(route), tuple(kin[route]), tuple(rest[route]), role) for route in routes}
 
 
 def _beliefs(
@@ -135,15 +134,17 @@ def _beliefs(
 
 def _of_route(circle: _Circles, level: Callable[[Health], Level], now: float) -> Belief | None:
     """The belief that the evidence on one route alone gives."""
-    lent = _lend((level(one) for _, one in circle.rest), BETWEEN_REGISTRIES, now)
-    near = _lend((level(one) for _, one in circle.kin), BETWEEN_ROLES, now)
+    lent = _lend(circle.rest, level, BETWEEN_REGISTRIES, now)
+    near = _lend(circle.kin, level, BETWEEN_ROLES, now)
     own = level(circle.own).belief(now=now) if circle.own is not None else None
     return joined((own, near, lent))
 
 
-def _lend(levels: Iterable[Level], between: float, now: float) -> Belief | None:
+def _lend(
+    circle: Iterable[tuple[Role, Health]], level: Callable[[Health], Level], between: float, now: float
+) -> Belief | None:
     """What a circle lends: all its evidence together is no surer than the difference between circles."""
-    together = joined(belief.wider(between) for one in levels if (belief := one.belief(now=now)) is not None)
+    together = pooled((level(one) for _, one in circle), wider=between, now=now)
     return None if together is None else together.wider(between)
 
 
@@ -162,8 +163,13 @@ def _failure(circle: _Circles, now: float) -> float:
 
 def _sum(healths: Iterable[Health], *, believed: bool, now: float) -> tuple[float, float]:
     """Successes and failures of traffic, and those of probes where they are believed."""
-    counts = [tries.counts(now=now) for one in healths for tries in (one.tries, one.probes)[: 1 + believed]]
-    return sum(ok for ok, _ in counts), sum(bad for _, bad in counts)
+    ok = bad = 0.0
+    for one in healths:
+        for tries in (one.tries, one.probes) if believed else (one.tries,):
+            more_ok, more_bad = tries.counts(now=now)
+            ok += more_ok
+            bad += more_bad
+    return ok, bad
 
 
 def _suspicion(circle: _Circles, own: Health, *, believed: bool, now: float) -> float:

@@ -76,12 +76,31 @@ class Belief:
 
 
 def joined(beliefs: Iterable[Belief | None]) -> Belief | None:
-    """All of them together; None where there is none."""
-    result: Belief | None = None
-    for belief in beliefs:
-        if belief is not None:
-            result = belief if result is None else result & belief
-    return result
+    """All of them together, each with the weight of its certainty; None where there is none."""
+    return _weighed((belief.log, belief.variance, belief.spread) for belief in beliefs if belief is not None)
+
+
+def pooled(levels: Iterable[Level], *, wider: float, now: float) -> Belief | None:
+    """What levels tell together of something that differs from each by the variance `wider`; None without evidence.
+
+    As `joined` of their beliefs, each made wider; but every CONNECT asks for some dozen levels a route.
+    """
+    return _weighed(
+        (one.log, one.variance + one.walk * (now - one.measured_at) + wider, one.spread)
+        for one in levels
+        if one.measured_at is not None
+    )
+
+
+def _weighed(known: Iterable[tuple[float, float, float]]) -> Belief | None:
+    """The belief that these logarithms, variances and spreads make together."""
+    total = logs = spreads = 0.0
+    for log, variance, spread in known:
+        certainty = 1 / variance
+        total += certainty
+        logs += certainty * log
+        spreads += certainty * spread
+    return Belief(logs / total, 1 / total, spreads / total) if total else None
 
 
 @dataclass(slots=True)

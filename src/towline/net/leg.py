@@ -36,8 +36,11 @@ class Leg:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self.way = _way_of(sock)
-        """None where it cannot be told."""
+
+    @property
+    def way(self) -> Way | None:
+        """By which way it leaves; None where that cannot be told. Asked of the kernel, as few ever want to know."""
+        return _way_of(self._sock)
 
     def hurry(self) -> None:
         """Have the kernel ask the peer now, and end the connection where none answers in HURRIED s; `calm` undoes it.
