@@ -121,7 +121,9 @@ class Deciding:
             now=self._clock(),
             rng=rng,
         )
-        return absent_last(without(ranking, self._drained, DRAINED), self._absence)
+        if self._drained:
+            ranking = without(ranking, self._drained, DRAINED)
+        return absent_last(ranking, self._absence)
 
     def _absence(self, route: str) -> str | None:
         """Why a route is not there now; None where it is, as far as this machine can tell."""

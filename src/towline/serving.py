@@ -189,7 +189,9 @@ class Serving:
         finally:
             self.watching.forget(watched)
             self.ledger.end(tunnel, now=now())
-            self._by_client -= Counter({client.ip: 1})  # which drops a count of none
+            self._by_client[client.ip] -= 1
+            if not self._by_client[client.ip]:  # as many entries as clients that have tunnels
+                del self._by_client[client.ip]
             if not self.ledger.tunnels:
                 self._idle.set()
 

@@ -48,18 +48,7 @@ class Target:
         Strict on purpose: getaddrinfo takes `127.1`, `0x7f.1` and `2130706433` for 127.0.0.1, and int() takes digits of
         any script, so that a guard reading names would be walked around. Raises TargetError.
         """
-        if not authority.isascii() or not authority.isprintable() or " " in authority:
-            raise TargetError("the host is not plain ASCII (use the xn-- form of the name)")
-        if "@" in authority:
-            raise TargetError("user information is not allowed in a target")
-        if authority.startswith("["):
-            host, bracket, rest = authority[1:].partition("]")
-            if not bracket or (rest and not rest.startswith(":")):
-                raise TargetError("an IPv6 literal is written [address]:port")
-            port_text = rest[1:] if rest else None
-            return cls(_ipv6(host), _port(port_text, default_port))
-        host, colon, port = authority.partition(":")
-        return cls(_name_or_ipv4(host.lower()), _port(port if colon else None, default_port))
+        return _parsed(authority, default_port)
 
     @property
     def ip(self) -> IPAddress | None:
@@ -73,6 +62,22 @@ class Target:
 
     def __str__(self) -> str:
         return self.authority
+
+
+@lru_cache(maxsize=1024)  # a pull names the same few hosts over and over
+def _parsed(authority: str, default_port: int | None) -> Target:
+    if not authority.isascii() or not authority.isprintable() or " " in authority:
+        raise TargetError("the host is not plain ASCII (use the xn-- form of the name)")
+    if "@" in authority:
+        raise TargetError("user information is not allowed in a target")
+    if authority.startswith("["):
+        host, bracket, rest = authority[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise TargetError("an IPv6 literal is written [address]:port")
+        port_text = rest[1:] if rest else None
+        return Target(_ipv6(host), _port(port_text, default_port))
+    host, colon, port = authority.partition(":")
+    return Target(_name_or_ipv4(host.lower()), _port(port if colon else None, default_port))
 
 
 @lru_cache(maxsize=1024)

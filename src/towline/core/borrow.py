@@ -121,10 +121,8 @@ def _beliefs(
     measured = {route: _of_route(circle, level, now) for route, circle in circles.items()}
     beliefs = {}
     for route, belief in measured.items():
-        middling = Belief(math.log(unmeasured), UNMEASURED)
-        if by_delay is not None:
-            nearer = math.log(UNMEASURED_DIAL) - by_delay[route].log
-            middling = replace(middling, log=middling.log + RATE_BY_DELAY * nearer)
+        nearer = 0.0 if by_delay is None else math.log(UNMEASURED_DIAL) - by_delay[route].log
+        middling = Belief(math.log(unmeasured) + RATE_BY_DELAY * nearer, UNMEASURED)
         others = joined(other for name, other in measured.items() if name != route)
         if others is not None:
             middling &= replace(others.wider(BETWEEN_ROUTES), spread=0.0)

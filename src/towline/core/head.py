@@ -15,7 +15,7 @@ is wrong. How the bytes are cut into chunks makes no difference to what it says.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -125,11 +125,11 @@ def parse_head(head: bytes) -> Request:
     _check_host(fields, version)
     _check_framing(fields, method, version)
     if method == "CONNECT":
-        request = Request(method, _target(uri, default_port=None))
+        target, forward = _target(uri, default_port=None), b""
     else:
-        request = _forward(method, uri, version, fields)
+        target, forward = _forward(method, uri, version, fields)
     via = read_via(field.value.decode("latin-1") for field in fields if field.name == b"via")
-    return replace(request, via=via, credentials=_credentials(fields))
+    return Request(method, target, forward, via, _credentials(fields))
 
 
 def _request_line(line: bytes) -> tuple[str, str, str]:
@@ -188,8 +188,8 @@ def _target(authority: str, default_port: int | None) -> Target:
         raise Refused(HTTPStatus.BAD_REQUEST, "bad_target", f"towline: {error}") from None
 
 
-def _forward(method: str, uri: str, version: str, fields: list[Field]) -> Request:
-    """An absolute-form request as the request to send upstream: origin-form, end-to-end fields, closed afterwards."""
+def _forward(method: str, uri: str, version: str, fields: list[Field]) -> tuple[Target, bytes]:
+    """Where an absolute-form request goes, and its head for there: origin-form, end-to-end fields, then closed."""
     if method == "TRACE":  # RFC 9110 9.3.8: it would show what proxies added
         raise Refused(HTTPStatus.NOT_IMPLEMENTED, "bad_request", "towline: TRACE is not forwarded")
     if uri.lower().startswith("https://"):
@@ -207,7 +207,7 @@ def _forward(method: str, uri: str, version: str, fields: list[Field]) -> Reques
         f"Via: {version} towline".encode(),  # RFC 9110 7.6.3: a proxy must say that it was there
         b"Connection: close",
     ]
-    return Request(method, target, b"\r\n".join(lines) + b"\r\n\r\n")
+    return target, b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 def _origin_form(method: str, path: str) -> str:

@@ -240,6 +240,8 @@ class Relay:
         A socket that nothing waits for leaves the selector altogether. It has to: epoll reports errors and hang-ups
         whether asked for or not, over and over, and a tunnel that waits for its other side would burn a core.
         """
+        if wanted == self._watched:
+            return
         for interest in self._watched - wanted:
             remove = self._loop.remove_reader if interest.event == selectors.EVENT_READ else self._loop.remove_writer
             remove(interest.fd)
@@ -297,7 +299,7 @@ class Relay:
         self._on_end = self._when_moving = None  # nobody is told any more, and none of those who were holds this
         # The FIN is sent here and not left to close(): the client's descriptor may be a duplicate, its connection open.
         with suppress(OSError):
-            if not self._resetting:
+            if not (self._resetting or self._down.over):  # over: it has been sent
                 self._client.shutdown(socket.SHUT_WR)
         self._client.close()
         self._upstream.close()
