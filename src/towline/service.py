@@ -130,6 +130,10 @@ class Service:
         """Note that a client's connection had to go before it was heard (serving.py)."""
         self._serving.turned_away(client)
 
+    def accepted(self) -> None:
+        """A client has connected."""
+        self._serving.make_haste()
+
     async def serve(self, request: Request | Refused, client: Client) -> None:
         """Serve one request to its end (serving.py)."""
         await self._serving.serve(request, client)
@@ -340,8 +344,5 @@ class Service:
         self._leaving.close()
         self._verifying.close()
         self._dialers.close()
-        self._serving.access.close()
-        self._serving.watching.close()
+        self._serving.close()
         self._measuring.close()
-        if self._serving.pipes is not None:
-            self._serving.pipes.close()

@@ -120,8 +120,14 @@ class Serving:
                 async with asyncio.timeout(timeout):
                     await self._idle.wait()
 
+    def make_haste(self) -> None:
+        """Somebody waits for a tunnel: the others move less at a time for a moment."""
+        if self.pipes is not None:
+            self.pipes.give_way()
+
     async def serve(self, request: Request | Refused, client: Client) -> None:
         """Serve one request to its end: whatever can be expected to fail is answered and logged here."""
+        self.make_haste()
         try:
             if isinstance(request, Refused):
                 raise request
@@ -136,6 +142,13 @@ class Serving:
             await client.refuse(_answer(error.status, error.reason))
         finally:
             client.close()
+
+    def close(self) -> None:
+        """Give back what is held for requests, when every tunnel has ended."""
+        self.access.close()
+        self.watching.close()
+        if self.pipes is not None:
+            self.pipes.close()
 
     def turned_away(self, client: str) -> None:
         """A connection had to go that held no tunnel, since too many did (proxy/gate.py)."""
@@ -225,6 +238,7 @@ class Serving:
                 if pause is None:
                     raise
             else:
+                self.make_haste()
                 self.ledger.raced(tunnel, won.attempts, won.route, now=now())
                 self.verifying.raced(tunnel.target, won.attempts)
                 self.pacing.reached(tunnel.target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -13,7 +14,8 @@ from typing import NoReturn
 import pytest
 from tests.net.tunnel import open_descriptors, tcp_pair
 
-from towline.net.pipes import PIPE_BYTES, PIPE_LIMIT, Pipe, PipePool
+from towline.net import pipes
+from towline.net.pipes import PIPE_BYTES, PIPE_LIMIT, SHORT_TURN, Pipe, PipePool
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="splice(2) is Linux's")
 
@@ -25,7 +27,7 @@ def test_a_pipe_carries_bytes_from_socket_to_socket() -> None:
     pipe = Pipe()
     with source, writer, sink, reader:
         writer.send(b"some bytes")
-        assert pipe.fill(source.fileno()) == pipe.held == 10
+        assert pipe.fill(source.fileno(), PIPE_BYTES) == pipe.held == 10
         assert pipe.drain(sink.fileno(), 4) == 4
         assert pipe.held == 6
         assert pipe.read() == b" bytes"
@@ -41,10 +43,10 @@ def test_a_pipe_says_later_and_never_and_gone_as_sockets_do() -> None:
     pipe = Pipe()
     with source, writer:
         with pytest.raises(BlockingIOError):
-            pipe.fill(source.fileno())
+            pipe.fill(source.fileno(), PIPE_BYTES)
         writer.send(b"last")
         writer.close()
-        assert pipe.fill(source.fileno()) == 4
+        assert pipe.fill(source.fileno(), PIPE_BYTES) == 4
         sink, reader = tcp_pair()
         with sink, reader:
             sink.send(b"unread")
@@ -82,7 +84,7 @@ def test_a_pipe_that_holds_bytes_is_closed_instead() -> None:
     assert pipe
     with source, writer:
         writer.send(b"secret")
-        pipe.fill(source.fileno())
+        pipe.fill(source.fileno(), PIPE_BYTES)
     pool.give_back(pipe)
     assert not pool._idle
     assert open_descriptors() == before
@@ -150,3 +152,37 @@ def test_a_pool_exists_where_there_is_splice(platform: str, supported: bool, mon
     """Elsewhere relays get None and copy."""
     monkeypatch.setattr(sys, "platform", platform)
     assert (PipePool.where_supported() is not None) == supported
+
+
+def test_a_pipe_takes_no_more_than_it_is_asked_to() -> None:
+    """What is beyond stays in the socket."""
+    source, writer = tcp_pair()
+    pipe = Pipe()
+    with source, writer:
+        writer.send(b"some bytes")
+        assert pipe.fill(source.fileno(), 4) == 4
+        assert pipe.read() == b"some"
+        assert source.recv(100) == b" bytes"
+    pipe.close()
+
+
+async def test_turns_are_short_while_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first call to a moment after the last, and full again then."""
+    monkeypatch.setattr(pipes, "GIVE_WAY", 0.05)
+    loop = asyncio.get_running_loop()
+    pool = PipePool()
+    assert pool.turn_bytes == PIPE_BYTES
+    pool.give_way()
+    assert pool.turn_bytes == SHORT_TURN
+    await asyncio.sleep(0.03)  # not for luck: later, too, all that follows holds
+    last = loop.time()
+    pool.give_way()
+    async with asyncio.timeout(5):
+        while pool.turn_bytes == SHORT_TURN:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    assert loop.time() - last >= 0.05
+    assert pool.turn_bytes == PIPE_BYTES
+    pool.give_way()
+    pool.close()
+    assert pool._timer is not None
+    assert pool._timer.cancelled()

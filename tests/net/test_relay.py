@@ -14,8 +14,8 @@ from towline.net import direction, relay
 from towline.net.carriers import COPY_BYTES
 from towline.net.direction import STREAM
 from towline.net.ends import End
-from towline.net.pipes import PIPE_BYTES, PipePool
-from towline.net.relay import Relay
+from towline.net.pipes import GIVE_WAY, PIPE_BYTES, PipePool
+from towline.net.relay import YOUNG, Relay
 
 MIB = 1 << 20
 
@@ -150,6 +150,22 @@ async def test_an_aborted_tunnels_bytes_never_reach_the_next_one(start: Start) -
     await following.close()
 
 
+async def test_others_give_way_to_the_first_bytes_alone(
+    start: Start, pipes: PipePool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handshake and a first answer make turns short; a layer that is under way does not."""
+    if pipes is None:
+        pytest.skip("without splice(2) turns are always short")
+    asked: list[int] = []
+    tunnel = start()
+    monkeypatch.setattr(pipes, "give_way", lambda: asked.append(tunnel.relay.bytes_in))
+    await send(tunnel.server, b"ServerHello")
+    assert await receive(tunnel.client, 11) == b"ServerHello"
+    assert asked[-1] == 11
+    await asyncio.gather(send(tunnel.server, bytes(MIB)), receive(tunnel.client, MIB))
+    assert tunnel.relay.bytes_in > YOUNG > max(asked)
+
+
 async def test_an_idle_tunnel_holds_no_pipe(tunnel: Tunnel, pipes: PipePool | None) -> None:
     """Between bursts every pipe is back in the pool, and one served both directions."""
     await send(tunnel.server, b"x" * 10_000)
@@ -265,7 +281,7 @@ async def quiet(loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
         woken += 1
         return events
 
-    await asyncio.sleep(0.01)  # what is on its way arrives
+    await asyncio.sleep(2 * GIVE_WAY)  # what is on its way arrives, and nobody gives way to it any more
     with monkeypatch.context() as patch:
         patch.setattr(loop._selector, "select", counted)  # type: ignore[attr-defined]
         await asyncio.sleep(0.05)

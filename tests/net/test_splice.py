@@ -12,7 +12,7 @@ from tests.net.tunnel import reset, tcp_pair
 
 from towline.core.tls import TAIL
 from towline.net.carriers import Carrier, CopyCarrier, DropCarrier
-from towline.net.pipes import PipePool
+from towline.net.pipes import SHORT_TURN, PipePool
 from towline.net.splice import LITTLE, SpliceCarrier
 
 type Make = Callable[..., Carrier]
@@ -267,3 +267,16 @@ def test_dropping_reads_and_holds_nothing(ends: Ends) -> None:
     ends.writer.shutdown(socket.SHUT_WR)
     assert carrier.fill() == 0
     carrier.close()
+
+
+async def test_a_turn_is_as_short_as_the_pool_wants_it(pool: PipePool) -> None:
+    """What is beyond waits in the socket."""
+    source, writer = tcp_pair()
+    sink, reader = tcp_pair()
+    with source, writer, sink, reader:
+        size = writer.send(bytes(2 * SHORT_TURN))
+        assert size > SHORT_TURN
+        pool.give_way()
+        carrier = SpliceCarrier(source, sink, pool)
+        assert carrier.fill() == SHORT_TURN
+        carrier.close()

@@ -5,10 +5,14 @@ A few pipes serve thousands of tunnels, then, and idle tunnels hold none: only a
 source keeps a pipe from one turn of the event loop to the next.
 
 One rule keeps tunnels apart: a pipe that still holds bytes is never lent again. It is closed.
+
+A pipe's worth is what one turn moves, and everybody else waits meanwhile. So turns are short while somebody waits for
+an answer that takes many turns of the loop: a tunnel that is being made, and the first bytes that it brings.
 """
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import sys
@@ -17,8 +21,14 @@ from typing import Self
 from towline.core.capacity import MAX_PIPES
 
 PIPE_BYTES = 1 << 20
-"""Capacity asked for, and the most that one turn moves: what Linux grants an unprivileged user (pipe(7),
+"""Capacity asked for, and the most that a turn moves: what Linux grants an unprivileged user (pipe(7),
 fs.pipe-max-size). 0.2 CPU-seconds per GB, where 256 KiB cost 0.3 and 64 KiB 0.55 (python -m tests.bench.relay)."""
+
+SHORT_TURN = 1 << 17
+"""The most that a turn moves while somebody waits. Beside four busy tunnels on loopback a tunnel is made in 5 ms so, in
+30 with full turns, in 4 or 8 with half or twice of this (`make bench`). A GB costs twice the CPU meanwhile."""
+GIVE_WAY = 0.02
+"""Seconds that turns stay short: a tunnel that is being made asks for it again at each of its steps."""
 
 PIPE_LIMIT = MAX_PIPES
 """Pipes in one pool: 32 MiB, half of what an unprivileged user may have in pipes (pipe(7), fs.pipe-user-pages-soft)."""
@@ -38,9 +48,12 @@ class Pipe:
             self.close()
             raise
 
-    def fill(self, source: int) -> int:
-        """Move what the socket `source` has into the empty pipe; 0 when it has ended. Raises OSError as recv does."""
-        moved = os.splice(source, self._write_end, PIPE_BYTES, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
+    def fill(self, source: int, size: int) -> int:
+        """Move at most `size` bytes of the socket `source` into the empty pipe; 0 when it has ended.
+
+        Raises OSError as recv does.
+        """
+        moved = os.splice(source, self._write_end, size, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
         self.held += moved
         return moved
 
@@ -73,6 +86,10 @@ class PipePool:
         self._limit = limit
         self._idle: list[Pipe] = []
         self._lent = 0
+        self.turn_bytes = PIPE_BYTES
+        """The most that one turn is to move now."""
+        self._short_until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
     def where_supported(cls, limit: int = PIPE_LIMIT) -> Self | None:
@@ -101,7 +118,24 @@ class PipePool:
         else:
             self._idle.append(pipe)
 
+    def give_way(self) -> None:
+        """Somebody waits: turns are short for the next moment."""
+        loop = asyncio.get_running_loop()
+        self._short_until = loop.time() + GIVE_WAY
+        if self._timer is None:
+            self.turn_bytes = SHORT_TURN
+            self._timer = loop.call_at(self._short_until, self._look_again)
+
+    def _look_again(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._short_until:  # one timer, however often it is asked for
+            self._timer = loop.call_at(self._short_until, self._look_again)
+        else:
+            self.turn_bytes, self._timer = PIPE_BYTES, None
+
     def close(self) -> None:
         """Close the idle pipes. Relays end first: a pipe given back later would stay open."""
+        if self._timer is not None:
+            self._timer.cancel()
         while self._idle:
             self._idle.pop().close()

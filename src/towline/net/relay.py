@@ -35,6 +35,9 @@ from towline.net.leg import Leg
 from towline.net.pipes import PipePool
 from towline.net.splice import SpliceCarrier
 
+YOUNG = 1 << 16
+"""Bytes from upstream up to which somebody waits for each of them: a handshake, and the first answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class RelayLimits:
@@ -79,6 +82,7 @@ class Relay:
         seen, before the client can know of it: it may be back for the rest long before run() returns.
         """
         self._on_end = on_end
+        self._pipes = pipes
         self._client = client
         self._upstream = upstream
         self.leg = Leg(upstream)
@@ -189,6 +193,8 @@ class Relay:
             for direction, other in ((self._down, self._up), (self._up, self._down)):
                 if direction.waiting == event and not direction.over and direction.turn(now=now):
                     other.break_off()
+            if self._pipes is not None and self._down.moved < YOUNG:
+                self._pipes.give_way()
             self._delivery.note(now=now, bytes_in=self._down.moved, bytes_out=self._up.moved, held=self._down.holds)
             if when_moving := self._when_moving:
                 self._when_moving = None

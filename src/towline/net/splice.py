@@ -43,7 +43,7 @@ class SpliceCarrier(CopyCarrier):
             return super().fill()
         self._pipe = pipe
         try:
-            taken = pipe.fill(self._source.fileno())
+            taken = pipe.fill(self._source.fileno(), self._pipes.turn_bytes)
         except OSError:
             self._give_pipe_back()
             raise

@@ -5,6 +5,7 @@ It puts RequestLayer where mitmproxy would put its HTTP layer, and serves each r
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
@@ -46,6 +47,11 @@ class TowlineAddon:
         """Take every connection to an HTTP proxy mode, also where another addon has chosen before."""
         if isinstance(nextlayer.context.layers[-1], modes.HttpProxy):
             nextlayer.layer = RequestLayer(nextlayer.context)
+
+    def accepted(self, connection: asyncio.Transport) -> None:
+        """A client has connected, and waits."""
+        self.gate.enter(connection)
+        self._service.accepted()
 
     async def towline_request(self, asked: Asked) -> None:
         """Serve one request of a connection that mitmproxy accepted; runs as long as its tunnel, beside its layers."""

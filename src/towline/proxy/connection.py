@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self._name = str(id(self))
         self._connections[self._name] = self
-        self._addon.gate.enter(self.transport)
+        self._addon.accepted(self.transport)
         self._deadline = self._loop.call_later(HEAD_TIMEOUT, self._expire)
         if transport.get_extra_info("peername") is None:  # it was gone before it was accepted
             self.transport.abort()
