@@ -27,9 +27,14 @@ class ScriptedService:
     limits: LimitsPolicy = field(default_factory=LimitsPolicy)
     away: list[str] = field(default_factory=list)
     """The clients that had to go."""
+    clients: int = 0
+    """Those that were accepted."""
 
     def turned_away(self, client: str) -> None:
         self.away.append(client)
+
+    def accepted(self) -> None:
+        self.clients += 1
 
     def started(self, listening: Sequence[str]) -> None:
         assert listening

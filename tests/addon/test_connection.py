@@ -29,6 +29,7 @@ async def test_a_silent_connection_has_a_deadline(embed: Embed, monkeypatch: pyt
     async with asyncio.timeout(DEADLINE):
         assert await reader.read() == b""
     (refused,) = served
+    assert proxy.service.clients == 1
     assert isinstance(refused, Refused)
     assert refused.code == "head_timeout"
     writer.close()

@@ -278,5 +278,5 @@ async def test_a_turn_is_as_short_as_the_pool_wants_it(pool: PipePool) -> None:
         assert size > SHORT_TURN
         pool.give_way()
         carrier = SpliceCarrier(source, sink, pool)
-        assert carrier.fill() == SHORT_TURN
+        assert SHORT_TURN // 2 < carrier.fill() <= SHORT_TURN  # packets are not cut
         carrier.close()
