@@ -68,8 +68,9 @@ class Verifying:
         if checks and len(self._ranked(Target(host, port))) > 1:
             await asyncio.wait(checks, timeout=AWAITED)
         sound = self._poison.sound(route, host, addresses, now=_now())
-        for address in set(addresses).difference(sound):
-            self._check(route, Target(host, port), address)
+        if len(sound) < len(addresses):
+            for address in set(addresses).difference(sound):
+                self._check(route, Target(host, port), address)
         return sound
 
     def answered(self, route: str, target: Target, dialed: Dialed) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from towline.core.health import Health, Key
@@ -139,9 +139,11 @@ def _of_route(circle: _Circles, level: Callable[[Health], Level], now: float) ->
 
 
 def _lend(
-    circle: Iterable[tuple[Role, Health]], level: Callable[[Health], Level], between: float, now: float
+    circle: Sequence[tuple[Role, Health]], level: Callable[[Health], Level], between: float, now: float
 ) -> Belief | None:
     """What a circle lends: all its evidence together is no surer than the difference between circles."""
+    if not circle:
+        return None
     together = pooled((level(one) for _, one in circle), wider=between, now=now)
     return None if together is None else together.wider(between)
 

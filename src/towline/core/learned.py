@@ -36,7 +36,10 @@ class Learned:
 
     def of(self, route: str, registry: str, role: Role) -> Health:
         """The health of one route, to be written to."""
-        return self.health.setdefault((route, registry, role), Health())
+        key = route, registry, role
+        if (health := self.health.get(key)) is None:
+            health = self.health[key] = Health()
+        return health
 
     def moved(self, registry: str, role: Role, size: int) -> None:
         """A tunnel has ended that brought so many bytes; one that brought none says nothing of size."""
@@ -66,7 +69,9 @@ class Learned:
 
     def shared(self, registry: str) -> Sharing:
         """How the layers of a registry share the routes, to be written to."""
-        return self.sharing.setdefault(registry, Sharing())
+        if (sharing := self.sharing.get(registry)) is None:
+            sharing = self.sharing[registry] = Sharing()
+        return sharing
 
     def ended(self, tunnel: int, registry: str, route: str, size: int, *, now: float) -> None:
         """A tunnel to a blob host of a registry has ended (spread.py)."""

@@ -151,7 +151,7 @@ class Ledger:
         blamed = self._blamed(tunnel, attempts, winner, now=now)
         for attempt in attempts:
             outcome = attempt.outcome
-            counts = self.routes.setdefault(attempt.route, RouteCounts())
+            counts = self._counts(attempt.route)
             counts.attempts += 1
             if outcome.ok:
                 if weight == DIAL_WEIGHT:
@@ -193,8 +193,13 @@ class Ledger:
         self._health(route, tunnel).failed(error, now=now, weight=FLIGHT_WEIGHT)
         self._count_failure(route, error, now)
 
+    def _counts(self, route: str) -> RouteCounts:
+        if (counts := self.routes.get(route)) is None:
+            counts = self.routes[route] = RouteCounts()
+        return counts
+
     def _count_failure(self, route: str, error: str, now: float) -> None:
-        counts = self.routes.setdefault(route, RouteCounts())
+        counts = self._counts(route)
         counts.attempts += 1
         counts.failures += 1
         counts.last_error, counts.last_error_at = error, now
@@ -253,7 +258,7 @@ class Ledger:
             size = 0 if tunnel.was_cut else tunnel.bytes_in
             self.learned.ended(tunnel.id, tunnel.classification.registry, route, size, now=now)
         if tunnel.route is not None:
-            counts = self.routes.setdefault(tunnel.route, RouteCounts())
+            counts = self._counts(tunnel.route)
             counts.bytes_in += tunnel.bytes_in
             counts.bytes_out += tunnel.bytes_out
 

@@ -43,10 +43,15 @@ _TELLING = (
 
 def admitted(target: Target, endpoints: Sequence[Endpoint], admit: Admit) -> list[Endpoint]:
     """The endpoints of `target` that may be dialled. Raises DialError with the guard's text where none may."""
-    refusals = {endpoint: admit(target, endpoint.ip) for endpoint in endpoints}
-    allowed = [endpoint for endpoint, refusal in refusals.items() if refusal is None]
+    allowed: list[Endpoint] = []
+    refusals: list[str] = []
+    for endpoint in endpoints:
+        if (refusal := admit(target, endpoint.ip)) is None:
+            allowed.append(endpoint)
+        else:
+            refusals.append(refusal)
     if not allowed:
-        detail = next(refusal for refusal in refusals.values() if refusal is not None)
+        detail = refusals[0]
         raise DialError(OutcomeKind.DENIED, Phase.RESOLVE, Blame.TARGET, detail)
     return allowed
 

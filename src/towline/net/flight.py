@@ -37,6 +37,9 @@ type Told = Callable[[str, Target, Dialed, DialError], object]
 _WRONG_ANSWERS = {OutcomeKind.NOT_TLS, OutcomeKind.TLS}
 
 MAX_FLIGHT = 64 * 1024  # bytes kept for replay; a ClientHello with post-quantum key shares has under 2 KiB
+HUSH = (
+    0.05  # seconds in which the server is not listened to: all but a few protocols leave the first word to the client
+)
 GREETED = 0.5  # seconds that a client gets to begin a ClientHello after the server has spoken; it takes some ms
 
 
@@ -73,14 +76,8 @@ async def fly(
     The connection that `won` is closed or handed on in any case. Raises ClientLeft, and NoRoute where no route answers
     within the budget: the client's own TLS timer ends soon after.
     """
-    try:
-        async with asyncio.timeout(
-            policy.budget_blob
-        ):  # a client that opens a tunnel and says nothing does not keep it
-            flight, kind = await _read(client, early, won.dialed)
-    except TimeoutError:
-        won.dialed.close()
-        raise ClientLeft from None
+    try:  # a client that opens a tunnel and says nothing does not keep it
+        flight, kind = await _read(client, early, won.dialed, patience=policy.budget_blob)
     except BaseException:
         won.dialed.close()
         raise
@@ -108,19 +105,25 @@ def _in_flight(ranking: Ranking, first: str) -> Ranking:
     return replace(ranking, candidates=lines)
 
 
-async def _read(client: socket.socket, early: bytes, dialed: Dialed) -> tuple[bytes, Flight]:
+async def _read(client: socket.socket, early: bytes, dialed: Dialed, *, patience: float) -> tuple[bytes, Flight]:
     """What the client sends first, as far as it can be replayed: until it is a whole ClientHello or known to be none.
 
-    Raises ClientLeft where it closes without a word. What a server says before is kept in `dialed.early`; where the
-    client goes on to wait, theirs is a protocol in which the server speaks first, and there is nothing to replay.
+    Raises ClientLeft where it closes without a word, or says none for `patience` seconds. What a server says before is
+    kept in `dialed.early`; where the client goes on to wait, theirs is a protocol in which the server speaks first, and
+    there is nothing to replay.
     """
     flight = early
+    deadline = asyncio.get_running_loop().time() + patience
     while (kind := read_flight(flight)) is Flight.INCOMPLETE and len(flight) < MAX_FLIGHT:
+        greeted = bool(dialed.early) and not flight
         try:
-            async with asyncio.timeout(GREETED if dialed.early and not flight else None):
-                data = await _next_bytes(client, dialed)
+            data = await _next_bytes(
+                client, dialed, GREETED if greeted else deadline - asyncio.get_running_loop().time()
+            )
         except TimeoutError:
-            return flight, Flight.OTHER
+            if greeted:
+                return flight, Flight.OTHER
+            raise ClientLeft from None
         if data == b"":
             if not flight:
                 raise ClientLeft
@@ -129,27 +132,36 @@ async def _read(client: socket.socket, early: bytes, dialed: Dialed) -> tuple[by
     return flight, kind
 
 
-async def _next_bytes(client: socket.socket, dialed: Dialed) -> bytes | None:
-    """The client's next bytes (b"" at its end), or None where the server sends its first before."""
+async def _next_bytes(client: socket.socket, dialed: Dialed, patience: float) -> bytes | None:
+    """The client's next bytes (b"" at its end), or None where the server sends its first before. Raises TimeoutError."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
-    watched = [client] if dialed.early else [client, dialed.sock]
-    for sock in watched:
-        loop.add_reader(sock, ready.set)
+    watched = [client]
+    loop.add_reader(client, ready.set)
+
+    def watch_server() -> None:
+        watched.append(dialed.sock)
+        loop.add_reader(dialed.sock, ready.set)
+        ready.set()
+
+    hush = None if dialed.early else loop.call_later(HUSH, watch_server)
     try:
-        while True:
-            if (data := _read_now(client)) is not None:
-                return data
-            if dialed.sock in watched and (spoken := _read_now(dialed.sock)) is not None:
-                if spoken:
-                    dialed.early += spoken
-                    return None
-                # It has closed: the flight, when it is whole, finds that out and goes over the next route.
-                watched.remove(dialed.sock)
-                loop.remove_reader(dialed.sock)
-            await ready.wait()
-            ready.clear()
+        async with asyncio.timeout(patience):
+            while True:
+                await ready.wait()
+                ready.clear()
+                if (data := _read_now(client)) is not None:
+                    return data
+                if dialed.sock in watched and (spoken := _read_now(dialed.sock)) is not None:
+                    if spoken:
+                        dialed.early += spoken
+                        return None
+                    # It has closed: the flight, when it is whole, finds that out and goes over the next route.
+                    watched.remove(dialed.sock)
+                    loop.remove_reader(dialed.sock)
     finally:
+        if hush is not None:
+            hush.cancel()
         for sock in watched:
             loop.remove_reader(sock)
 

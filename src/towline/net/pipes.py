@@ -28,7 +28,7 @@ SHORT_TURN = 1 << 17
 """The most that a turn moves while somebody waits. Beside four busy tunnels on loopback a tunnel is made in 5 ms so, in
 30 with full turns, in 4 or 8 with half or twice of this (`make bench`). A GB costs twice the CPU meanwhile."""
 GIVE_WAY = 0.02
-"""Seconds that turns stay short: a tunnel that is being made asks for it again at each of its steps."""
+"""Seconds that turns stay short at least: a tunnel that is being made asks for it again at each of its steps."""
 
 PIPE_LIMIT = MAX_PIPES
 """Pipes in one pool: 32 MiB, half of what an unprivileged user may have in pipes (pipe(7), fs.pipe-user-pages-soft)."""
@@ -88,7 +88,7 @@ class PipePool:
         self._lent = 0
         self.turn_bytes = PIPE_BYTES
         """The most that one turn is to move now."""
-        self._short_until = 0.0
+        self._asked_again = False
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -119,19 +119,20 @@ class PipePool:
             self._idle.append(pipe)
 
     def give_way(self) -> None:
-        """Somebody waits: turns are short for the next moment."""
-        loop = asyncio.get_running_loop()
-        self._short_until = loop.time() + GIVE_WAY
+        """Somebody waits: turns are short for the next GIVE_WAY seconds, or twice as long at most."""
         if self._timer is None:
             self.turn_bytes = SHORT_TURN
-            self._timer = loop.call_at(self._short_until, self._look_again)
+            self._timer = asyncio.get_running_loop().call_later(GIVE_WAY, self._look_again)
+        else:
+            self._asked_again = True
 
     def _look_again(self) -> None:
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._short_until:  # one timer, however often it is asked for
-            self._timer = loop.call_at(self._short_until, self._look_again)
+        self._timer = None
+        if self._asked_again:
+            self._asked_again = False
+            self.give_way()
         else:
-            self.turn_bytes, self._timer = PIPE_BYTES, None
+            self.turn_bytes = PIPE_BYTES
 
     def close(self) -> None:
         """Close the idle pipes. Relays end first: a pipe given back later would stay open."""

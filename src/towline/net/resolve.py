@@ -135,7 +135,9 @@ class SoundResolver:
     async def resolve(self, host: str, port: int, *, deadline: float) -> list[Endpoint]:
         """Endpoints of `host`; see Resolver. Raises DialError where another route is known to be better."""
         found = await self._names.resolve(host, port, deadline=deadline)
-        sound = set(await self._choose(host, port, [endpoint.ip for endpoint in found]))
+        sound = await self._choose(host, port, [endpoint.ip for endpoint in found])
+        if len(sound) == len(found):
+            return found
         if not sound:
             detail = f"poisoned answer ({found[0].ip} for {host})"
             raise DialError(OutcomeKind.POISONED, Phase.RESOLVE, Blame.ROUTE, detail)
