@@ -38,7 +38,7 @@ _WRONG_ANSWERS = {OutcomeKind.NOT_TLS, OutcomeKind.TLS}
 
 MAX_FLIGHT = 64 * 1024  # bytes kept for replay; a ClientHello with post-quantum key shares has under 2 KiB
 HUSH = (
-    0.05  # seconds in which the server is not listened to: all but a few protocols leave the first word to the client
+    0.05  # seconds in which the server is not listened to: nearly all protocols leave the first word to the client
 )
 GREETED = 0.5  # seconds that a client gets to begin a ClientHello after the server has spoken; it takes some ms
 
@@ -115,7 +115,7 @@ async def _read(client: socket.socket, early: bytes, dialed: Dialed, *, patience
     flight = early
     deadline = asyncio.get_running_loop().time() + patience
     while (kind := read_flight(flight)) is Flight.INCOMPLETE and len(flight) < MAX_FLIGHT:
-        greeted = bool(dialed.early) and not flight
+        greeted = bool(dialed.early) and not flight  # the server has spoken
         try:
             data = await _next_bytes(
                 client, dialed, GREETED if greeted else deadline - asyncio.get_running_loop().time()
@@ -133,7 +133,7 @@ async def _read(client: socket.socket, early: bytes, dialed: Dialed, *, patience
 
 
 async def _next_bytes(client: socket.socket, dialed: Dialed, patience: float) -> bytes | None:
-    """The client's next bytes (b"" at its end), or None where the server sends its first before. Raises TimeoutError."""
+    """The client's next bytes (b"" at its end), or None where the server's come before. Raises TimeoutError."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     watched = [client]
