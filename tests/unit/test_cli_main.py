@@ -247,6 +247,23 @@ async def test_asking_starts_fast(admin: str) -> None:
     assert b"why       vpn" in stdout
 
 
+async def test_help_starts_faster() -> None:
+    """What asks nothing loads no HTTP client either."""
+    script = (
+        "import sys\n"
+        "from towline.cli.main import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "slow = {'http.client', 'mitmproxy', 'pydantic', 'structlog', 'asyncio'} & sys.modules.keys()\n"
+        "sys.exit(', '.join(sorted(slow)) or 0)\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    stdout, stderr = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, stderr.decode()) == (0, "")
+    assert b"explain" in stdout
+
+
 @pytest.mark.parametrize(("environ", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True)])
 async def test_no_color_is_honoured(
     admin: str, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], coloured: bool
