@@ -49,7 +49,8 @@ async def test_not_through_the_proxy(start: StartProxy, listen: str) -> None:
         "policy: {unlisted: route, private_targets: [127.0.0.0/8, '::1', localhost, localhost.localdomain]}\n",
         port,
     )
-    server = AdminServer.start(proxy.service, (listen, admin), obtain_token=lambda: TOKEN)
+    server = AdminServer.bind(proxy.service, (listen, admin), obtain_token=lambda: TOKEN)
+    await server.serve()
     hosts = [*IPV4, *ZERO, *IPV6, *IPV4_INSIDE, *NAMES, *local_addresses(), socket.gethostname()]
     with capture_logs() as logs:
         for host in hosts:

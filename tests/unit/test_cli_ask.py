@@ -41,7 +41,8 @@ async def asked(address: Address, path: str = "/api/v1/status") -> dict[str, obj
 @pytest.fixture
 async def admin() -> AsyncIterator[Address]:
     """The address of a real admin server."""
-    server = AdminServer.start(FakeRunning(), ("127.0.0.1", 0), obtain_token=lambda: TOKEN)
+    server = AdminServer.bind(FakeRunning(), ("127.0.0.1", 0), obtain_token=lambda: TOKEN)
+    await server.serve()
     yield server.address
     await server.stop()
 

@@ -42,7 +42,8 @@ async def admin(running: FakeDrain, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "token").chmod(0o600)
     monkeypatch.setattr(admin_token, "places", lambda _port: (tmp_path / "token",))
     monkeypatch.setattr(command, "POLL", 0.01)
-    server = AdminServer.start(running, ("127.0.0.1", 0), obtain_token=lambda: TOKEN)
+    server = AdminServer.bind(running, ("127.0.0.1", 0), obtain_token=lambda: TOKEN)
+    await server.serve()
     with capture_logs():  # structlog prints to stdout until it is configured
         yield Target(*server.address).authority
     await server.stop()

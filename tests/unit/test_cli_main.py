@@ -37,7 +37,8 @@ def invoke(*args: str) -> Result:
 @pytest.fixture
 async def admin() -> AsyncIterator[str]:
     """HOST:PORT of a real admin server."""
-    server = AdminServer.start(FakeRunning(), ("127.0.0.1", 0))
+    server = AdminServer.bind(FakeRunning(), ("127.0.0.1", 0))
+    await server.serve()
     with capture_logs():  # structlog prints to stdout until it is configured
         yield Target(*server.address).authority
     await server.stop()

@@ -43,7 +43,8 @@ async def admin(running: FakeProbed, tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "token").write_text(TOKEN.reveal())
     (tmp_path / "token").chmod(0o600)
     monkeypatch.setattr(admin_token, "places", lambda _port: (tmp_path / "token",))
-    server = AdminServer.start(running, ("127.0.0.1", 0), obtain_token=lambda: TOKEN)
+    server = AdminServer.bind(running, ("127.0.0.1", 0), obtain_token=lambda: TOKEN)
+    await server.serve()
     with capture_logs():  # structlog prints to stdout until it is configured
         yield Target(*server.address).authority
     await server.stop()

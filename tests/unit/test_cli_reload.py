@@ -48,7 +48,8 @@ async def running() -> AsyncIterator[FakeReloads]:
 @pytest.fixture
 async def admin(running: FakeReloads) -> AsyncIterator[str]:
     """HOST:PORT of its admin server."""
-    server = AdminServer.start(running, ("127.0.0.1", 0))
+    server = AdminServer.bind(running, ("127.0.0.1", 0))
+    await server.serve()
     with capture_logs():  # structlog prints to stdout until it is configured
         yield Target(*server.address).authority
     await server.stop()

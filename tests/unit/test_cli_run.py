@@ -17,6 +17,7 @@ UNNEEDED = {
     *("flask", "ldap3"),  # mitmproxy's addons
     *("aioquic", "h2", "mitmproxy.proxy.layers.http"),  # its protocols
     *("httpx", "httpcore"),  # what probes ask with
+    "tornado",  # what the admin side answers with
     "dns",  # what a route's own DNS server is asked with
 }
 

@@ -20,6 +20,7 @@ def running() -> FakeRunning:
 async def server(running: FakeRunning) -> AsyncIterator[AdminServer]:
     """An AdminServer on a free port, which is named `towline` too."""
     hosts = frozenset({"towline"})
-    server = AdminServer.start(running, ("127.0.0.1", 0), hosts=hosts, obtain_token=lambda: TOKEN)
+    server = AdminServer.bind(running, ("127.0.0.1", 0), hosts=hosts, obtain_token=lambda: TOKEN)
+    await server.serve()
     yield server
     await server.stop()

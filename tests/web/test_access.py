@@ -131,7 +131,8 @@ async def test_preflight_is_refused(server: AdminServer) -> None:
 
 async def test_without_a_token_nothing_is_written(running: FakeRunning) -> None:
     """Not even by an empty one."""
-    server = AdminServer.start(running, ("127.0.0.1", 0))
+    server = AdminServer.bind(running, ("127.0.0.1", 0))
+    await server.serve()
     for fields in ((), ("Authorization: Bearer ",), (BEARER,)):
         answer = await write(server, *fields)
         assert (answer.status, answer.json["error"]) == (

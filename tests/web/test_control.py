@@ -82,7 +82,8 @@ async def test_reload_tells_what_came_of_it(
             running.shown = replace(SNAPSHOT, reload=came)
         return came is not None
 
-    server = AdminServer.start(running, ("127.0.0.1", 0), obtain_token=lambda: TOKEN, reload=reload)
+    server = AdminServer.bind(running, ("127.0.0.1", 0), obtain_token=lambda: TOKEN, reload=reload)
+    await server.serve()
     answer = await post(server, "/api/v1/reload")
     await server.stop()
     assert (answer.status, answer.json.get("error")) == (status, error)
@@ -99,7 +100,8 @@ async def test_reload_needs_the_token(running: FakeRunning) -> None:
         asked.append(1)
         return True
 
-    server = AdminServer.start(running, ("127.0.0.1", 0), obtain_token=lambda: TOKEN, reload=reload)
+    server = AdminServer.bind(running, ("127.0.0.1", 0), obtain_token=lambda: TOKEN, reload=reload)
+    await server.serve()
     assert (await ask(server, "/api/v1/reload", method="POST")).status == 401
     await server.stop()
     assert asked == []

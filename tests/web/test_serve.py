@@ -10,7 +10,8 @@ from tests.web.fakes import SNAPSHOT, TOKEN, FakeRunning
 from tests.web.http import ask
 
 from towline.admin import answers
-from towline.admin.serve import MAX_CONNECTIONS, AdminServer
+from towline.admin.http import MAX_CONNECTIONS
+from towline.admin.serve import AdminServer
 from towline.errors import AdminError
 from towline.types import Secret
 
@@ -18,7 +19,7 @@ from towline.types import Secret
 async def test_port_in_use_is_told(server: AdminServer, running: FakeRunning) -> None:
     """A second Towline names the address that is taken and what to do."""
     with pytest.raises(AdminError) as caught:
-        AdminServer.start(running, server.address)
+        AdminServer.bind(running, server.address)
     assert f"the admin address 127.0.0.1:{server.address[1]} is in use" in str(caught.value)
     assert "\nhint: " in str(caught.value)
 
@@ -26,12 +27,29 @@ async def test_port_in_use_is_told(server: AdminServer, running: FakeRunning) ->
 async def test_foreign_address_is_told(running: FakeRunning) -> None:
     """An address that this machine does not have (TEST-NET-1, RFC 5737) is named with the system's reason."""
     with pytest.raises(AdminError, match=r"the admin address 192\.0\.2\.1:3129 cannot be used: "):
-        AdminServer.start(running, ("192.0.2.1", 3129))
+        AdminServer.bind(running, ("192.0.2.1", 3129))
+
+
+async def test_who_asks_early_waits(running: FakeRunning) -> None:
+    """A client that comes between `bind` and `serve` gets its answer; `stop` needs no `serve` before it."""
+    server = AdminServer.bind(running, ("127.0.0.1", 0))
+    async with asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(f"GET /livez HTTP/1.1\r\nHost: 127.0.0.1:{server.address[1]}\r\n\r\n".encode())
+        await server.serve()
+        assert (await reader.read()).endswith(b"\r\n\r\nok\n")
+        writer.close()
+        await server.stop()
+    unused = AdminServer.bind(running, server.address)
+    await unused.stop()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*server.address)
 
 
 async def test_stop_frees_the_port(running: FakeRunning) -> None:
     """After stop() nothing listens, and a connection that was left open is closed."""
-    server = AdminServer.start(running, ("127.0.0.1", 0))
+    server = AdminServer.bind(running, ("127.0.0.1", 0))
+    await server.serve()
     async with asyncio.timeout(5):
         reader, writer = await asyncio.open_connection(*server.address)
         writer.write(b"GET /livez HTTP/1.1\r\n")  # a head that never ends
@@ -46,7 +64,8 @@ async def test_stop_frees_the_port(running: FakeRunning) -> None:
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6")
 async def test_listens_on_ipv6(running: FakeRunning) -> None:
     """An IPv6 literal is bound as such."""
-    server = AdminServer.start(running, ("::1", 0))
+    server = AdminServer.bind(running, ("::1", 0))
+    await server.serve()
     async with asyncio.timeout(5):
         reader, writer = await asyncio.open_connection(*server.address)
         writer.write(f"GET /livez HTTP/1.1\r\nHost: [::1]:{server.address[1]}\r\n\r\n".encode())
@@ -59,7 +78,8 @@ async def test_listens_on_ipv6(running: FakeRunning) -> None:
 async def test_serves_beside_eager_tasks(running: FakeRunning) -> None:
     """mitmproxy gives its loop an eager task factory, and the admin side runs on that loop."""
     asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
-    server = AdminServer.start(running, ("127.0.0.1", 0))
+    server = AdminServer.bind(running, ("127.0.0.1", 0))
+    await server.serve()
     async with asyncio.timeout(5):
         reader, writer = await asyncio.open_connection(*server.address)
         writer.write(f"GET /readyz HTTP/1.1\r\nHost: localhost:{server.address[1]}\r\n\r\n".encode())
@@ -78,7 +98,7 @@ async def test_token_is_obtained_once_the_address_is_ours(server: AdminServer, r
         return TOKEN
 
     with pytest.raises(AdminError, match="is in use"):
-        AdminServer.start(running, server.address, obtain_token=obtain)
+        AdminServer.bind(running, server.address, obtain_token=obtain)
     assert obtained == []
 
 
@@ -91,7 +111,7 @@ async def test_token_that_cannot_be_had_frees_the_port(running: FakeRunning) -> 
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = free.getsockname()
     with pytest.raises(AdminError, match="open to other users"):
-        AdminServer.start(running, address, obtain_token=obtain)
+        AdminServer.bind(running, address, obtain_token=obtain)
     with pytest.raises(ConnectionRefusedError), socket.create_connection(address, timeout=5):
         pass
 
@@ -125,6 +145,7 @@ async def test_client_that_does_not_read_is_let_go(
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(server.address)
         client.sendall(f"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1:{server.address[1]}\r\n\r\n".encode())
+        assert server._server is not None
         open_ones = server._server._connections
         async with asyncio.timeout(5):
             while not open_ones:  # noqa: ASYNC110 - nothing announces it

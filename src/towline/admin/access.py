@@ -14,11 +14,12 @@ import ipaddress
 from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import NamedTuple
-
-from tornado.httputil import HTTPServerRequest
+from typing import TYPE_CHECKING, NamedTuple
 
 from towline.types import Address, Secret, Target, TargetError
+
+if TYPE_CHECKING:
+    from tornado.httputil import HTTPServerRequest
 
 
 class Exposure(Enum):

@@ -1,37 +1,42 @@
-"""The admin address: binds it, serves app.py there on the running event loop, and lets go of it."""
+"""The admin address: bound before the proxy listens, and answered at a moment later.
+
+What can be wrong with it ends the start, so it is bound early. tornado, with which it answers, is a tenth of a start:
+it is imported once the proxy listens, in a thread, and who asks before that waits in the backlog for as long.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
+import importlib
 import socket
 from collections.abc import Callable
-from typing import Any, Self, override
-
-from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream
+from typing import TYPE_CHECKING, Self
 
 from towline.admin.access import Access
-from towline.admin.app import application
 from towline.admin.running import Reload, Running, no_reload
 from towline.errors import AdminError
 from towline.types import Address, Secret, Target
 
-MAX_CONNECTIONS = 16  # at once: people, a scraper, health checks; a quarter of what system/descriptors.py reserves
-MAX_HEAD = 8192  # bytes of a request's head: a browser's, with room
-MAX_BODY = 1024  # bytes of a request's body: none is wanted, one that comes is dropped
-HEAD_TIMEOUT = 10.0  # seconds for a request's head, so that a silent connection does not hold its descriptor
+if TYPE_CHECKING:
+    from tornado.httpserver import HTTPServer
 
 
 class AdminServer:
-    """What listens on the admin address. It owns its sockets from `start` to `stop`."""
+    """What listens on the admin address. It owns its sockets from `bind` to `stop`."""
 
-    def __init__(self, server: HTTPServer, address: Address) -> None:
-        self._server = server
-        self.address = address
+    def __init__(self, sock: socket.socket, running: Running, reload: Reload, access: Access) -> None:
+        self._sock = sock
+        self._running = running
+        self._reload = reload
+        self._access = access
+        self._server: HTTPServer | None = None
+        self.address = access.address
         """Where it listens: the configured host, and the real port where 0 was asked for."""
 
     @classmethod
-    def start(
+    def bind(
         cls,
         running: Running,
         address: Address,
@@ -40,7 +45,7 @@ class AdminServer:
         hosts: frozenset[str] = frozenset(),
         obtain_token: Callable[[], Secret | None] = lambda: None,
     ) -> Self:
-        """Listen on `address` and serve on the running loop. access.py says what `hosts` and the token are for.
+        """Listen on `address`; who asks waits for `serve`. access.py says what `hosts` and the token are for.
 
         The token is obtained once the address is ours: another Towline that has it keeps its own. Raises AdminError.
         """
@@ -50,32 +55,24 @@ class AdminServer:
         except BaseException:
             sock.close()
             raise
-        server = _Server(
-            application(running, reload, access),
-            no_keep_alive=True,  # one request, one connection: the descriptors belong to the tunnels
-            max_header_size=MAX_HEAD,
-            max_body_size=MAX_BODY,
-            idle_connection_timeout=HEAD_TIMEOUT,
-            body_timeout=HEAD_TIMEOUT,
-        )
-        server.add_socket(sock)
-        return cls(server, access.address)
+        return cls(sock, running, reload, access)
+
+    async def serve(self) -> None:
+        """Answer from here on, on the running loop."""
+        with contextlib.suppress(RuntimeError):  # no thread is left: then without one
+            await asyncio.to_thread(importlib.import_module, "towline.admin.http")
+        from towline.admin.http import http_server
+
+        self._server = http_server(self._running, self._reload, self._access)
+        self._server.add_socket(self._sock)
 
     async def stop(self) -> None:
         """Stop listening and close what is open."""
-        self._server.stop()
-        await self._server.close_all_connections()
-
-
-class _Server(HTTPServer):
-    """tornado's, with a bound on the connections that are open at once: one more is closed unheard."""
-
-    @override
-    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        if len(self._connections) < MAX_CONNECTIONS:
-            super().handle_stream(stream, address)
+        if self._server is None:
+            self._sock.close()
         else:
-            stream.close()
+            self._server.stop()
+            await self._server.close_all_connections()
 
 
 def _listen(address: Address) -> socket.socket:

@@ -49,10 +49,11 @@ async def serve(config: Config, passed: Mapping[Address, socket.socket], *, load
         master = LeanMaster(service, config.listen, supervisor, passed=descriptors)
         if config.admin is not None:
             token = partial(_admin_token, config.admin_token_file, config.admin[1], stack)
-            admin = AdminServer.start(
+            admin = AdminServer.bind(
                 service, config.admin, hosts=config.admin_hosts, obtain_token=token, reload=master.reload
             )
             stack.push_async_callback(admin.stop)
+            master.once_listening(admin.serve)
 
         async def reload() -> None:
             supervisor.reloading()

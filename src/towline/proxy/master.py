@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -73,6 +74,10 @@ class LeanMaster(master.Master):
         addon = TowlineAddon(service)
         self._listeners = Listeners(addon, listen, passed)
         self.addons.add(self._listeners, addon)
+
+    def once_listening(self, call: Callable[[], Awaitable[None]]) -> None:
+        """Have this called when the listeners are open, and waited for before the supervisor is told."""
+        self.addons.add(_OnceListening(call))
 
     async def serve(self, reload: Reload) -> None:
         """Listen, serve and drain; `reload` is awaited for each SIGHUP. Raises ListenError as at `listen_on`."""
@@ -182,6 +187,13 @@ class LeanMaster(master.Master):
 
     def _is_awaiting_a_head(self) -> bool:
         return any(not connection.asked for connection in self._listeners.connections.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _OnceListening:
+    """An addon, of which mitmproxy calls `running`."""
+
+    running: Callable[[], Awaitable[None]]
 
 
 def _listen_error(address: Address, error: OSError) -> ListenError:
