@@ -1,0 +1,81 @@
+"""A proxy composed as `towline run` does it, in the test's own loop, and a table of what was counted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from tests.bench.peers.contenders import TOWLINE
+from tests.cost.counting import COUNTED
+from tests.cost.ends import DEADLINE, ONE_BYTE, TLS, Ends, Loop
+
+from towline.admin import log
+from towline.cli.compose import serve
+from towline.config import parse
+
+WARM_UP = 20  # tunnels of each kind, after which everything is imported and learned
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is counted here is what Linux is asked."""
+    if sys.platform != "linux":
+        here = Path(__file__).parent
+        for item in items:
+            if item.path.is_relative_to(here):
+                item.add_marker(pytest.mark.skip(reason="counted on Linux"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what was counted, so that limits can be lowered."""
+    if COUNTED:
+        terminalreporter.section("costs")
+        for limit, found in COUNTED:
+            terminalreporter.line(f"{found:>10.1f}  of {limit.most:>8.1f}  {limit.what}")
+
+
+@pytest.fixture
+def process_as_it_was() -> Iterator[None]:
+    """Put back what a start of Towline changes in the whole process: its log and its limit of descriptors."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, descriptors)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name in (*log.CHATTY, *log.INDISCREET):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+async def ends(process_as_it_was: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ends]:
+    """The far ends of a proxy that is warm; it is stopped by SIGTERM afterwards."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+        listener.settimeout(DEADLINE)
+        sock = socket.create_server(("127.0.0.1", 0), backlog=100)
+        address = sock.getsockname()
+        text = TOWLINE.format(port=address[1], target=listener.getsockname()[1])
+        config = parse(text, place="towline.yaml", base=tmp_path, environ={}, discovered=())
+        log.configure(config.log)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, asyncio.SelectorEventLoop)
+        serving = loop.create_task(serve(config, {address: sock}, load=lambda: config))
+        made = Ends(address, listener, Loop(loop))
+        for exchange in (ONE_BYTE, TLS):
+            await asyncio.to_thread(made.churn, WARM_UP, exchange)
+        yield made
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(DEADLINE):
+            await serving
