@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -44,11 +45,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def process_as_it_was() -> Iterator[None]:
-    """Put back what a start of Towline changes in the whole process: its log and its limit of descriptors."""
+    """Put back what a start of Towline changes in the whole process: log, limit of descriptors, what is not collected."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield
+    gc.unfreeze()
     resource.setrlimit(resource.RLIMIT_NOFILE, descriptors)
     root.handlers[:] = handlers
     root.setLevel(level)

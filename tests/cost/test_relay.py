@@ -35,13 +35,13 @@ LATE = 1.15
 TURNS = {
     ("splice", "bulk"): Limit("turns of a relay that splices, for a MiB of bulk", 1.0),
     ("copy", "bulk"): Limit("turns of a relay that copies, for a MiB of bulk", 9.2),
-    ("splice", "packets"): Limit("turns of a relay that splices, for a MiB in packets", 21.2, LATE),
+    ("splice", "packets"): Limit("turns of a relay that splices, for a MiB in packets", 21, LATE),
     ("copy", "packets"): Limit("turns of a relay that copies, for a MiB in packets", 20.8, LATE),
 }
 CALLS = {
     ("splice", "bulk"): Limit("calls of a relay that splices, for a MiB of bulk", 50),
     ("copy", "bulk"): Limit("calls of a relay that copies, for a MiB of bulk", 311),
-    ("splice", "packets"): Limit("calls of a relay that splices, for a MiB in packets", 1062, LATE),
+    ("splice", "packets"): Limit("calls of a relay that splices, for a MiB in packets", 1050, LATE),
     ("copy", "packets"): Limit("calls of a relay that copies, for a MiB in packets", 705, LATE),
 }
 SMALL = 16_384
