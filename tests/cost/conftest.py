@@ -45,7 +45,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def process_as_it_was() -> Iterator[None]:
-    """Put back what a start of Towline changes in the whole process: log, limit of descriptors, what is not collected."""
+    """Put back what a start of Towline changes in the whole process: log, collector, limit of descriptors."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)

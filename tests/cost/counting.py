@@ -21,8 +21,9 @@ import towline
 PACKAGE = str(Path(towline.__file__).parent)
 HERE = str(Path(__file__).parent)
 
-HEADROOM = 1.05
-"""How far above its figure a count may be. They scatter by less than 0.01, but patched Pythons may differ."""
+HEADROOM = 1.05 if sys.version_info[:2] == (3, 13) else 1.3
+"""How far above its figure a count may be. Figures are those of Python 3.13, in which they scatter by less than 0.01;
+3.12 makes 0.07 more calls for a tunnel, 0.26 more into the kernel, and takes 0.12 more blocks of memory."""
 
 WORST = 20  # callees that a failure shows
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.e2e.rig.certificates import Authority
-from tests.e2e.rig.image import LAYER_BYTES, Image
+from tests.e2e.rig.image import LAYER_BYTES, Image, size_of
 from tests.e2e.rig.needs import require
 from tests.e2e.rig.registry import BLOB_HOST
 from tests.e2e.rig.towline import PROXY_URL, StartTowline, Towline
@@ -25,7 +25,9 @@ LOOK = 0.2  # seconds between two looks at the status
 
 def layer_url(image: Image) -> str:
     """Where the far side serves a layer without a token, as behind Docker Hub's redirect."""
-    digest = next(digest for digest, blob in image.blobs.items() if len(blob) >= LAYER_BYTES).removeprefix("sha256:")
+    digest = next(digest for digest, blob in image.blobs.items() if size_of(blob) >= LAYER_BYTES).removeprefix(
+        "sha256:"
+    )
     return f"https://{BLOB_HOST}/docker/registry/v2/blobs/sha256/{digest[:2]}/{digest}/data"
 
 

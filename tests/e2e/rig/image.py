@@ -5,6 +5,7 @@ The layers are gzip with stored blocks: every client takes them, and 128 MiB are
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import http.client
@@ -13,7 +14,9 @@ import json
 import platform
 import random
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,6 +30,10 @@ LAYERS, LAYER_BYTES = 4, 32 * 2**20
 CREATED = "2024-01-01T00:00:00Z"  # fixed, so that the digest is the same in every run
 
 
+type Blob = bytes | Path
+"""A blob, or the file that has it."""
+
+
 def digest_of(data: bytes) -> str:
     """The content's name, as registries write it."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -37,7 +44,7 @@ class Image:
     """An image ready to push: the manifest's bytes and every blob that it names, by digest."""
 
     manifest: bytes = field(repr=False)
-    blobs: dict[str, bytes] = field(repr=False)
+    blobs: dict[str, Blob] = field(repr=False)
 
     @property
     def digest(self) -> str:
@@ -47,25 +54,31 @@ class Image:
     @property
     def size(self) -> int:
         """Bytes of all blobs: the least that a pull into an empty store moves."""
-        return sum(len(blob) for blob in self.blobs.values())
+        return sum(size_of(blob) for blob in self.blobs.values())
 
 
 def make_image(layer_bytes: int = LAYER_BYTES) -> Image:
     """An image of LAYERS layers, each one file of so many random bytes, for this machine's architecture."""
     tars = [_layer(number, layer_bytes) for number in range(LAYERS)]
     blobs = [gzip.compress(tar, compresslevel=0, mtime=0) for tar in tars]
+    return assemble([(digest_of(tar), digest_of(blob), blob) for tar, blob in zip(tars, blobs, strict=True)])
+
+
+def assemble(layers: Sequence[tuple[str, str, Blob]]) -> Image:
+    """An image for this machine's architecture; of each layer the digest of its tar, that of its blob, and the blob."""
     platform_of = {"architecture": ARCHITECTURES[platform.machine()], "os": "linux"}
-    root = {"type": "layers", "diff_ids": [digest_of(tar) for tar in tars]}
-    history = [{"created": CREATED, "created_by": f"layer {number}"} for number in range(LAYERS)]
+    root = {"type": "layers", "diff_ids": [tar for tar, _, _ in layers]}
+    history = [{"created": CREATED, "created_by": f"layer {number}"} for number in range(len(layers))]
     settings = {**platform_of, "created": CREATED, "config": {}, "rootfs": root, "history": history}
     config = json.dumps(settings).encode()
     manifest: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
-        "config": _descriptor(CONFIG_TYPE, config),
-        "layers": [_descriptor(LAYER_TYPE, blob) for blob in blobs],
+        "config": _descriptor(CONFIG_TYPE, digest_of(config), config),
+        "layers": [_descriptor(LAYER_TYPE, digest, blob) for _, digest, blob in layers],
     }
-    return Image(json.dumps(manifest).encode(), {digest_of(blob): blob for blob in [config, *blobs]})
+    blobs = {digest_of(config): config, **{digest: blob for _, digest, blob in layers}}
+    return Image(json.dumps(manifest).encode(), blobs)
 
 
 def push(image: Image, connection: http.client.HTTPConnection, repository: str, tag: str) -> None:
@@ -76,9 +89,11 @@ def push(image: Image, connection: http.client.HTTPConnection, repository: str, 
     _send(connection, "PUT", f"/v2/{repository}/manifests/{tag}", image.manifest, 201)
 
 
-def _send(connection: http.client.HTTPConnection, method: str, path: str, body: bytes, expected: int) -> str:
+def _send(connection: http.client.HTTPConnection, method: str, path: str, body: Blob, expected: int) -> str:
     kind = MANIFEST_TYPE if "/manifests/" in path else "application/octet-stream"
-    connection.request(method, path, body, {"Content-Type": kind})
+    headers = {"Content-Type": kind, "Content-Length": str(size_of(body))}
+    with contextlib.nullcontext(body) if isinstance(body, bytes) else body.open("rb") as content:
+        connection.request(method, path, content, headers)
     answer = connection.getresponse()
     text = answer.read()
     if answer.status != expected:
@@ -95,5 +110,10 @@ def _layer(number: int, size: int) -> bytes:
     return sink.getvalue()
 
 
-def _descriptor(kind: str, data: bytes) -> dict[str, str | int]:
-    return {"mediaType": kind, "size": len(data), "digest": digest_of(data)}
+def _descriptor(kind: str, digest: str, blob: Blob) -> dict[str, str | int]:
+    return {"mediaType": kind, "size": size_of(blob), "digest": digest}
+
+
+def size_of(blob: Blob) -> int:
+    """Its bytes."""
+    return len(blob) if isinstance(blob, bytes) else blob.stat().st_size
