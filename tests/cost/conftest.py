@@ -43,6 +43,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(f"{found:>10.1f}  of {limit.most:>8.1f}  {limit.what}")
 
 
+@pytest.fixture(autouse=True)
+def untraced() -> Iterator[None]:
+    """Coverage is not taken: tracing makes an object of the frame of each coroutine that waits."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)
+
+
 @pytest.fixture
 def process_as_it_was() -> Iterator[None]:
     """Put back what a start of Towline changes in the whole process: log, collector, limit of descriptors."""

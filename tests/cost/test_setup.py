@@ -18,12 +18,12 @@ from towline.proxy.connection import Connection
 TUNNELS = 50
 
 CALLS = {
-    ONE_BYTE: Limit("calls for a tunnel with one byte", 2004),
-    TLS: Limit("calls for a tunnel with a TLS handshake", 2630),
+    ONE_BYTE: Limit("calls for a tunnel with one byte", 1904),
+    TLS: Limit("calls for a tunnel with a TLS handshake", 2528),
 }
 KERNEL_CALLS = {
-    ONE_BYTE: Limit("calls into the kernel for a tunnel with one byte", 67),
-    TLS: Limit("calls into the kernel for a tunnel with a TLS handshake", 79),
+    ONE_BYTE: Limit("calls into the kernel for a tunnel with one byte", 63),
+    TLS: Limit("calls into the kernel for a tunnel with a TLS handshake", 75),
 }
 
 
