@@ -31,20 +31,12 @@ _NOTHING = memoryview(b"")  # in place of an empty view, which would keep the me
 class Carrier(Protocol):
     """Holds what the source gave until the sink has taken all of it."""
 
-    @property
-    def held(self) -> int:
-        """Bytes taken and not yet given."""
-        ...
-
-    @property
-    def tail(self) -> bytes:
-        """The last bytes taken, core.tls.TAIL of them at most, as far as they were seen."""
-        ...
-
-    @property
-    def ended(self) -> bool:
-        """Whether the source's end was found behind bytes: the next fill tells it, and no selector has to be asked."""
-        ...
+    held: int
+    """Bytes taken and not yet given."""
+    tail: bytes
+    """The last bytes taken, core.tls.TAIL of them at most, as far as they were seen."""
+    ended: bool
+    """Whether the source's end was found behind bytes: the next fill tells it, and no selector has to be asked."""
 
     def fill(self) -> int:
         """Take from the source once, while nothing is held; return how much, 0 when the source has ended."""
@@ -68,12 +60,8 @@ class CopyCarrier:
         self._source = source
         self._sink = sink
         self._bytes = memoryview(head)
+        self.held = len(head)
         self.tail = head[-TAIL:]
-
-    @property
-    def held(self) -> int:
-        """Bytes taken and not yet given."""
-        return len(self._bytes)
 
     def fill(self) -> int:
         """Receive once."""
@@ -82,17 +70,20 @@ class CopyCarrier:
     def drain(self) -> int:
         """Send once. A TLS send that would block is repeated with the very same bytes, as OpenSSL demands."""
         sent = self._sink.send(self._bytes)
-        self._bytes = self._bytes[sent:] or _NOTHING
+        self.held -= sent
+        self._bytes = self._bytes[sent:] if self.held else _NOTHING
         return sent
 
     def close(self) -> None:
         """Forget what is held."""
         self._bytes = _NOTHING
+        self.held = 0
 
     def _hold(self, data: bytes) -> int:
         self._bytes = memoryview(data)
-        self.tail = (self.tail + data[-TAIL:])[-TAIL:]
-        return len(data)
+        self.held = len(data)
+        self.tail = data[-TAIL:] if self.held >= TAIL else (self.tail + data)[-TAIL:]
+        return self.held
 
 
 class TlsCarrier(CopyCarrier):

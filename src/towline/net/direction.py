@@ -67,7 +67,9 @@ class Direction:
         """When it took the last of them, or when the direction was made, on the clock of `now`."""
         # Nothing is taken before the loop says so: a tunnel mostly begins with silence. TLS may hold what no loop sees.
         is_due = carrier.held or isinstance(source, ssl.SSLSocket)
-        self.waiting = None if is_due else Interest(source.fileno(), selectors.EVENT_READ)
+        self._readable = Interest(source.fileno(), selectors.EVENT_READ)
+        self._writable = Interest(sink.fileno(), selectors.EVENT_WRITE)
+        self.waiting = None if is_due else self._readable
         """What the next turn waits for; None while one is due."""
         self.source_ended = False
         """Nothing more is taken: FIN, an error, or stop()."""
@@ -121,7 +123,7 @@ class Direction:
         if self.source_ended:
             self._end()
             return False
-        self.waiting = Interest(self._source.fileno(), selectors.EVENT_READ)
+        self.waiting = self._readable
         return True
 
     def break_off(self) -> None:
@@ -150,7 +152,7 @@ class Direction:
         try:
             taken = self._carrier.fill()
         except (BlockingIOError, ssl.SSLWantReadError):
-            self.waiting = Interest(self._source.fileno(), selectors.EVENT_READ)
+            self.waiting = self._readable
             return False
         except ssl.SSLWantWriteError:  # TLS has to answer a key update before it reads on
             self.waiting = Interest(self._source.fileno(), selectors.EVENT_WRITE)
@@ -165,7 +167,7 @@ class Direction:
         """Give the sink what is held, once; False when it did not take all."""
         if not self._carrier.held:
             return True
-        self.waiting = Interest(self._sink.fileno(), selectors.EVENT_WRITE)
+        self.waiting = self._writable
         try:
             given = self._carrier.drain()
         except (BlockingIOError, ssl.SSLWantWriteError):

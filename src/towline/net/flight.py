@@ -37,9 +37,7 @@ type Told = Callable[[str, Target, Dialed, DialError], object]
 _WRONG_ANSWERS = {OutcomeKind.NOT_TLS, OutcomeKind.TLS}
 
 MAX_FLIGHT = 64 * 1024  # bytes kept for replay; a ClientHello with post-quantum key shares has under 2 KiB
-HUSH = (
-    0.05  # seconds in which the server is not listened to: nearly all protocols leave the first word to the client
-)
+HUSH = 0.05  # seconds in which the server is not listened to: nearly all protocols leave the first word to the client
 GREETED = 0.5  # seconds that a client gets to begin a ClientHello after the server has spoken; it takes some ms
 
 

@@ -33,6 +33,10 @@ GIVE_WAY = 0.02
 PIPE_LIMIT = MAX_PIPES
 """Pipes in one pool: 32 MiB, half of what an unprivileged user may have in pipes (pipe(7), fs.pipe-user-pages-soft)."""
 
+if sys.platform == "linux":
+    _TAKE = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+    _GIVE = _TAKE | os.SPLICE_F_MORE
+
 
 class Pipe:
     """One pipe and the number of bytes it holds."""
@@ -53,7 +57,7 @@ class Pipe:
 
         Raises OSError as recv does.
         """
-        moved = os.splice(source, self._write_end, size, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
+        moved = os.splice(source, self._write_end, size, flags=_TAKE)
         self.held += moved
         return moved
 
@@ -62,8 +66,7 @@ class Pipe:
 
         The sink is told that more follows, so that the rest does not travel in a packet of its own.
         """
-        flags = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK | os.SPLICE_F_MORE
-        moved = os.splice(self._read_end, sink, size, flags=flags)
+        moved = os.splice(self._read_end, sink, size, flags=_GIVE)
         self.held -= moved
         return moved
 

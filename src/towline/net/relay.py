@@ -101,7 +101,7 @@ class Relay:
         self._timer: asyncio.TimerHandle | None = None
         self._rest: asyncio.TimerHandle | None = None
         self._when_moving: Callable[[], None] | None = None
-        self._watched: frozenset[Interest] = frozenset()
+        self._watched: tuple[Interest | None, ...] = ()
 
     @property
     def bytes_in(self) -> int:
@@ -219,28 +219,39 @@ class Relay:
     def _settle(self) -> None:
         """Apply the rules above to what the directions have come to; then wait for what they wait for."""
         up, down = self._up, self._down
+        has_end = self._cause or down.source_ended or up.source_ended or down.sink_error or up.sink_error
+        if has_end and self._has_ended():
+            return
+        self._watch(None if down.rests else down.waiting, None if up.rests else up.waiting)
+        if self._rest is None and (up.rests or down.rests):
+            self._rest = self._loop.call_later(REST, self._rest_is_over)
+        if has_end and down.source_ended and self._upstream_is_gone:
+            self._upstream.close()
+
+    @property
+    def _upstream_is_gone(self) -> bool:
+        return bool(self._released or self._down.source_error or self._up.sink_error)
+
+    def _has_ended(self) -> bool:
+        """Note an end, and do what follows from it; whether nothing is left to wait for here."""
+        up, down = self._up, self._down
         if first := first_end(up, down):
             self._note_end(first)
         cause = self._cause
         if self._done.done():
-            return
+            return True
         if cause and (up.source_error or down.sink_error or (up.over and down.over)):
             self._finish(cause)
-            return
-        upstream_gone = self._released or down.source_error or up.sink_error
-        if upstream_gone and not (up.over or up.discarding):
+            return True
+        if self._upstream_is_gone and not (up.over or up.discarding):
             up.discard()
             self._turn(None)
-            return
+            return True
         if cause:
             self._set_timer(cause)
-        self._watch(frozenset(each.waiting for each in (up, down) if each.waiting and not each.rests))
-        if self._rest is None and (up.rests or down.rests):
-            self._rest = self._loop.call_later(REST, self._rest_is_over)
-        if upstream_gone and down.source_ended:
-            self._upstream.close()
+        return False
 
-    def _watch(self, wanted: frozenset[Interest]) -> None:
+    def _watch(self, *wanted: Interest | None) -> None:
         """Have the loop call `_turn` for these events and no others.
 
         A socket that nothing waits for leaves the selector altogether. It has to: epoll reports errors and hang-ups
@@ -248,10 +259,11 @@ class Relay:
         """
         if wanted == self._watched:
             return
-        for interest in self._watched - wanted:
+        before, now = ({each for each in interests if each} for interests in (self._watched, wanted))
+        for interest in before - now:
             remove = self._loop.remove_reader if interest.event == selectors.EVENT_READ else self._loop.remove_writer
             remove(interest.fd)
-        for interest in wanted - self._watched:
+        for interest in now - before:
             add = self._loop.add_reader if interest.event == selectors.EVENT_READ else self._loop.add_writer
             add(interest.fd, self._turn, interest)
         self._watched = wanted
@@ -293,7 +305,7 @@ class Relay:
         self._done.set_result(cause)
 
     def _wait_for_nothing(self) -> None:
-        self._watch(frozenset())
+        self._watch()
         for timer in (self._timer, self._rest):
             if timer:
                 timer.cancel()

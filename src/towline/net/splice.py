@@ -12,7 +12,6 @@ missed; and leaving the last bytes to the next fill, which doubles the turns of 
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 
 from towline.core.tls import TAIL
 from towline.net.carriers import CopyCarrier
@@ -31,11 +30,6 @@ class SpliceCarrier(CopyCarrier):
         self._pipe: Pipe | None = None
         """The pipe that holds what is held. It always holds more than TAIL; what is left is read into memory."""
 
-    @property
-    def held(self) -> int:
-        """Bytes taken and not yet given."""
-        return self._pipe.held if self._pipe else super().held
-
     def fill(self) -> int:
         """Take from the source once: much of it stays in a pipe, little is read out of it."""
         pipe = self._pipes.borrow()
@@ -50,6 +44,7 @@ class SpliceCarrier(CopyCarrier):
         if taken <= LITTLE:
             self._read_out(pipe)
         else:
+            self.held = taken
             self.tail = b""  # until drain() has come to it
         return taken
 
@@ -58,13 +53,15 @@ class SpliceCarrier(CopyCarrier):
         pipe = self._pipe
         if pipe is None:
             return super().drain()
-        given = pipe.drain(self._sink.fileno(), pipe.held - TAIL)
-        if pipe.held > TAIL:
+        given = pipe.drain(self._sink.fileno(), self.held - TAIL)
+        self.held -= given
+        if self.held > TAIL:
             return given
         self._read_out(pipe)
-        with suppress(BlockingIOError):
-            given += super().drain()
-        return given
+        try:
+            return given + super().drain()
+        except BlockingIOError:
+            return given
 
     def close(self) -> None:
         """Forget what is held: the pool closes a pipe that is not empty."""
