@@ -14,6 +14,10 @@ PIP := $(PYTHON) -m pip --quiet --disable-pip-version-check
 # A part of `make test` begins with its name and the time, so that a log shows what took how long.
 headline = @printf '\n== %s  %s\n' "$$(date +%T)" '$@'
 
+# pip compiles what it installs, but for Towline's own modules, which stay where they are. Who runs them may not write
+# there, or not at all (PYTHONDONTWRITEBYTECODE), and would compile them at each start: 0.24 s.
+compile = @$(PYTHON) -m compileall -q src
+
 # hypothesis's own profile for CI: the same examples in every run, and no deadline that a busy machine could miss.
 PYTEST := -m pytest --hypothesis-profile=ci
 
@@ -24,6 +28,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 install: $(VENV)/.run ## install Towline and what it runs on into .venv
+	$(compile)
 
 run: $(VENV)/.run ## run Towline, with TOWLINE_CONFIG=FILE or ARGS="-c FILE" or zero configuration
 	@exec $(BIN)/towline run $(ARGS)
@@ -74,6 +79,7 @@ packages: ## the Debian packages that the end-to-end tests use
 
 bench: $(VENV)/.dev $(VENV)/peers/.done ## measure beside other proxies, on loopback, as a table (20 minutes; ARGS=--help)
 	$(headline)
+	$(compile)
 	$(PYTHON) -m tests.bench.peers $(ARGS)
 
 relay-bench: $(VENV)/.dev ## measure the relay by itself, on loopback (ARGS=--help)

@@ -7,17 +7,18 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from towline.admin.text import escape
 from towline.cli.ask import ask, reading
 from towline.cli.configuration import AdminSide, admin_option, admin_side, config_option
-from towline.cli.status import parse_reload
 from towline.errors import AdminError
 from towline.types import Address, Target
-from towline.views import ReloadView
+
+if TYPE_CHECKING:
+    from towline.views import ReloadView
 
 TIMEOUT = 5.0  # seconds for the reload, which takes some tens of milliseconds
 POLL = 0.05  # seconds between two looks at whether it is done
@@ -36,7 +37,7 @@ def reload(ctx: click.Context, path: Path | None, admin: Address | None) -> None
     side = admin_side(path, admin)
     answer = ask(side, "/api/v1/status")
     with reading(side.address):
-        pid, count = int(answer["pid"]), parse_reload(answer["reload"]).count
+        pid, count = int(answer["pid"]), int(answer["reload"]["count"])
     _ask_process(pid, side.address)
     done = _await_reload(side, count)
     if not done.ok:
@@ -75,6 +76,8 @@ def _listeners(pid: int) -> list[Any]:
 
 def _await_reload(side: AdminSide, before: int) -> ReloadView:
     """The first reload after the `before`th. Raises AdminError where there is none in TIMEOUT seconds."""
+    from towline.cli.snapshot import parse_reload
+
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         time.sleep(POLL)
