@@ -10,6 +10,7 @@ TLS is never opened. These are the few plaintext facts on which failover turns (
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from enum import Enum, auto
 
@@ -20,6 +21,8 @@ CLIENT_HELLO, SERVER_HELLO = 1, 2
 FATAL = 2
 EARLY_DATA = 42  # extension type (RFC 8446 4.2.10)
 ALPN = 16  # extension type (RFC 7301 3.1)
+
+_EXTENSION = struct.Struct("!HH")  # type and length of its body (RFC 8446 4.2)
 
 # A TLS 1.3 alert is an application data record of 2 (alert) + 1 (content type) + 16 (tag) octets.
 CLOSE_NOTIFY_13 = bytes((APPLICATION_DATA, 3, 3, 0, 19))
@@ -101,9 +104,9 @@ def ended_cleanly(tail: bytes) -> bool:
     if _last_record(tail, 19) == CLOSE_NOTIFY_13:
         return True
     return any(
-        _last_record(tail, length) == bytes((ALERT, 3, minor, 0, length))
-        for length in range(2, MAX_ALERT_12 + 1)
-        for minor in (1, 2, 3)
+        _last_record(tail, length) in {bytes((ALERT, 3, minor, 0, length)) for minor in (1, 2, 3)}
+        for length in range(2, min(MAX_ALERT_12, len(tail) - HEADER) + 1)
+        if tail[-HEADER - length] == ALERT
     )
 
 
@@ -143,6 +146,6 @@ def _extensions(hello: bytes) -> Iterator[tuple[int, bytes]]:
     end = min(at + 2 + int.from_bytes(hello[at : at + 2]), len(hello))
     at += 2
     while at + 4 <= end:
-        kind, length = int.from_bytes(hello[at : at + 2]), int.from_bytes(hello[at + 2 : at + 4])
+        kind, length = _EXTENSION.unpack_from(hello, at)
         yield kind, hello[at + 4 : at + 4 + length]
         at += 4 + length
