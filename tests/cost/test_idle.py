@@ -19,8 +19,8 @@ TUNNELS = 100
 MINUTES = 3
 STEP = 0.25  # seconds by which the clock is moved: half of what the watch waits between two looks
 
-BYTES = Limit("bytes that an idle tunnel holds", 14_100)
-BLOCKS = Limit("blocks of memory that an idle tunnel holds", 150)
+BYTES = Limit("bytes that an idle tunnel holds", 14_400)
+BLOCKS = Limit("blocks of memory that an idle tunnel holds", 154)
 CALLS = Limit("calls for an idle tunnel in a minute, its host being silent", 960, headroom=2)
 """It scatters, since the host is asked whether it is alive, which takes the time that it takes. Where all tunnels are
 looked at twice a second, idle or not, it is 6,600."""

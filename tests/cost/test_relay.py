@@ -35,14 +35,14 @@ LATE = 1.15
 TURNS = {
     ("splice", "bulk"): Limit("turns of a relay that splices, for a MiB of bulk", 1.0),
     ("copy", "bulk"): Limit("turns of a relay that copies, for a MiB of bulk", 9.2),
-    ("splice", "packets"): Limit("turns of a relay that splices, for a MiB in packets", 21, LATE),
+    ("splice", "packets"): Limit("turns of a relay that splices, for a MiB in packets", 20.5, LATE),
     ("copy", "packets"): Limit("turns of a relay that copies, for a MiB in packets", 20.8, LATE),
 }
 CALLS = {
-    ("splice", "bulk"): Limit("calls of a relay that splices, for a MiB of bulk", 50),
-    ("copy", "bulk"): Limit("calls of a relay that copies, for a MiB of bulk", 311),
-    ("splice", "packets"): Limit("calls of a relay that splices, for a MiB in packets", 1050, LATE),
-    ("copy", "packets"): Limit("calls of a relay that copies, for a MiB in packets", 705, LATE),
+    ("splice", "bulk"): Limit("calls of a relay that splices, for a MiB of bulk", 33.1),
+    ("copy", "bulk"): Limit("calls of a relay that copies, for a MiB of bulk", 174),
+    ("splice", "packets"): Limit("calls of a relay that splices, for a MiB in packets", 697, LATE),
+    ("copy", "packets"): Limit("calls of a relay that copies, for a MiB in packets", 416, LATE),
 }
 SMALL = 16_384
 """Bytes of memory that the test and the loop may take for themselves; 4,000 were seen."""

@@ -18,8 +18,8 @@ from towline.proxy.connection import Connection
 TUNNELS = 50
 
 CALLS = {
-    ONE_BYTE: Limit("calls for a tunnel with one byte", 1904),
-    TLS: Limit("calls for a tunnel with a TLS handshake", 2528),
+    ONE_BYTE: Limit("calls for a tunnel with one byte", 1857),
+    TLS: Limit("calls for a tunnel with a TLS handshake", 2441),
 }
 KERNEL_CALLS = {
     ONE_BYTE: Limit("calls into the kernel for a tunnel with one byte", 63),
