@@ -136,7 +136,7 @@ def _token(document: Any) -> tuple[str, float]:
         case {"token": str(token)} | {"access_token": str(token)}:
             life = document.get("expires_in")
             usable = len(token) <= MAX_TOKEN and token.isascii() and token.isprintable()
-            believed = isinstance(life, int | float) and 0 < life <= LONGEST_LIFE  # neither NaN nor beyond a float
+            believed = isinstance(life, int | float) and TOKEN_LIFE <= life <= LONGEST_LIFE  # not NaN, nor True
             return token if usable else "", float(life) if believed else TOKEN_LIFE
         case _:
             return "", 0.0
