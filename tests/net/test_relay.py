@@ -166,6 +166,22 @@ async def test_others_give_way_to_the_first_bytes_alone(
     assert tunnel.relay.bytes_in > YOUNG > max(asked)
 
 
+async def test_nobody_gives_way_to_an_upload(
+    start: Start, pipes: PipePool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A push brings next to nothing from upstream for as long as it lasts: it is young for its first bytes as well."""
+    if pipes is None:
+        pytest.skip("without splice(2) turns are always short")
+    asked: list[int] = []
+    tunnel = start()
+    monkeypatch.setattr(pipes, "give_way", lambda: asked.append(tunnel.relay.bytes_out))
+    await send(tunnel.client, b"ClientHello")
+    assert await receive(tunnel.server, 11) == b"ClientHello"
+    assert asked[-1] == 11
+    await asyncio.gather(send(tunnel.client, bytes(MIB)), receive(tunnel.server, MIB))
+    assert tunnel.relay.bytes_out > YOUNG > max(asked)
+
+
 async def test_an_idle_tunnel_holds_no_pipe(tunnel: Tunnel, pipes: PipePool | None) -> None:
     """Between bursts every pipe is back in the pool, and one served both directions."""
     await send(tunnel.server, b"x" * 10_000)

@@ -36,7 +36,8 @@ from towline.net.pipes import PipePool
 from towline.net.splice import SpliceCarrier
 
 YOUNG = 1 << 16
-"""Bytes from upstream up to which somebody waits for each of them: a handshake, and the first answer."""
+"""Bytes, both ways together, up to which somebody waits for each of them: a handshake, and the first answer. Most that
+is uploaded is answered with next to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ class Relay:
             for direction, other in ((self._down, self._up), (self._up, self._down)):
                 if direction.waiting == event and not direction.over and direction.turn(now=now):
                     other.break_off()
-            if self._pipes is not None and self._down.moved < YOUNG:
+            if self._pipes is not None and self._down.moved + self._up.moved < YOUNG:
                 self._pipes.give_way()
             self._delivery.note(now=now, bytes_in=self._down.moved, bytes_out=self._up.moved, held=self._down.holds)
             if when_moving := self._when_moving:
