@@ -65,6 +65,19 @@ async def test_port_is_free_for_what_comes(listeners: Listeners) -> None:
     assert listeners.listen_addrs() == [("0.0.0.0", port)]
 
 
+async def test_one_update_at_a_time(listeners: Listeners) -> None:
+    """A reload that comes while listeners open finds them open; a stop that does leaves none behind."""
+    port = listeners.listen_addrs()[0][1]
+    address: Address = ("127.0.0.2", port)
+    await asyncio.gather(listeners.update([ANY, address]), listeners.update([ANY, address]))
+    assert not listeners.failed
+    assert address in listeners.listen_addrs()
+    await asyncio.gather(listeners.update([("127.0.0.3", port)]), listeners.update([]))
+    assert listeners.listen_addrs() == []
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.3", port)
+
+
 async def test_passed_socket_outlives_its_listener() -> None:
     """A socket of whoever started us is listened on as it is, and left listening."""
     with socket.create_server(ANY) as passed:

@@ -40,6 +40,7 @@ class Listeners:
         self._first = first
         self._passed = passed
         self._open: dict[Address, asyncio.Server] = {}
+        self._updating = asyncio.Lock()
 
     async def setup_servers(self) -> None:
         """Open the first listeners: Master.run calls it."""
@@ -49,17 +50,15 @@ class Listeners:
         """Listen on these addresses and no others; `failed` tells of those that cannot be had.
 
         Listeners that stay are not touched. Ones that go are closed first: else 0.0.0.0 could not follow 127.0.0.1.
+        One update at a time: a stop may come while the first listeners open.
         """
-        for address in self._open.keys() - set(addresses):
-            self._close(address)
-        self.failed = {}
-        for address in addresses:
-            if address not in self._open:
-                try:
-                    await self._listen(address)
-                except OSError as error:
-                    self._close(address)
-                    self.failed[address] = error
+        async with self._updating:
+            for address in self._open.keys() - set(addresses):
+                self._close(address)
+            self.failed = {}
+            for address in addresses:
+                if address not in self._open:
+                    await self._try(address)
 
     @property
     def wanted(self) -> list[Address]:
@@ -69,6 +68,14 @@ class Listeners:
     def listen_addrs(self) -> list[Address]:
         """Where it listens, with the real port where 0 was asked for; called as mitmproxy's own is."""
         return [sock.getsockname()[:2] for server in self._open.values() for sock in server.sockets]
+
+    async def _try(self, address: Address) -> None:
+        """Open one listener, or note why it cannot be had."""
+        try:
+            await self._listen(address)
+        except OSError as error:
+            self._close(address)
+            self.failed[address] = error
 
     async def _listen(self, address: Address) -> None:
         """Open one listener. Raises OSError."""
