@@ -29,6 +29,7 @@ class ScriptedService:
     """The clients that had to go."""
     clients: int = 0
     """Those that were accepted."""
+    longest_stop: float = 1.0
 
     def turned_away(self, client: str) -> None:
         self.away.append(client)
@@ -39,6 +40,9 @@ class ScriptedService:
     def started(self, listening: Sequence[str]) -> None:
         assert listening
         self.is_started.set()
+
+    def begin_draining(self) -> None:
+        return None
 
     async def drain(self) -> bool:
         return True

@@ -15,7 +15,6 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -30,7 +29,7 @@ from towline.types import Address, Target
 log = structlog.get_logger("towline")
 
 HEAD_GRACE = 1.0  # seconds that a client that was accepted before a stop gets to send its request; Go sends it at once
-HEAD_POLL = 0.02  # seconds between two looks at whether it has: mitmproxy has no event for it
+HEAD_POLL = 0.02  # seconds between two looks at whether it has
 
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -70,6 +69,7 @@ class LeanMaster(master.Master):
         self._reloading: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
+        self._once_listening: list[Callable[[], Awaitable[None]]] = []
         self._on_terminal = sys.stderr.isatty()
         addon = TowlineAddon(service)
         self._listeners = Listeners(addon, listen, passed)
@@ -77,7 +77,7 @@ class LeanMaster(master.Master):
 
     def once_listening(self, call: Callable[[], Awaitable[None]]) -> None:
         """Have this called when the listeners are open, and waited for before the supervisor is told."""
-        self.addons.add(_OnceListening(call))
+        self._once_listening.append(call)
 
     async def serve(self, reload: Reload) -> None:
         """Listen, serve and drain; `reload` is awaited for each SIGHUP. Raises ListenError as at `listen_on`."""
@@ -98,7 +98,10 @@ class LeanMaster(master.Master):
         """Called by mitmproxy once it has tried to open the listeners."""
         self._check_listeners()
         await super().running()
-        self._supervisor.ready()
+        for call in self._once_listening:
+            await call()
+        if self._stopping is None:
+            self._supervisor.ready()
         # What stands now stands to the end: the collector need not walk it again and again. 300,000 objects, most of
         # them mitmproxy's modules, hold the loop up for 80 ms. `towline run` has it off until here: see cli/run.py.
         gc.freeze()
@@ -187,13 +190,6 @@ class LeanMaster(master.Master):
 
     def _is_awaiting_a_head(self) -> bool:
         return any(not connection.asked for connection in self._listeners.connections.values())
-
-
-@dataclass(frozen=True, slots=True)
-class _OnceListening:
-    """An addon, of which mitmproxy calls `running`."""
-
-    running: Callable[[], Awaitable[None]]
 
 
 def _listen_error(address: Address, error: OSError) -> ListenError:
