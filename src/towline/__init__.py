@@ -4,7 +4,7 @@ A client's CONNECT flows downward through the layers; nothing imports upward (im
 
     cli       commands: run, check, status, explain
     admin     page, JSON and health over HTTP            system   signals of the host: descriptors, systemd
-    proxy     mitmproxy's side: addon, layer, hand-off; the only code that imports mitmproxy
+    proxy     mitmproxy's side: listeners, addon, hand-off; the only code that imports mitmproxy
     service   the composition root: classify -> guard -> rank -> race -> relay
     config    YAML to frozen values                       net      dialers, racer, relay: the I/O
     core      the decisions: pure, no socket, no clock

@@ -177,7 +177,7 @@ class Roaming:
         if change.after is None:
             return
         before = frozenset() if change.before is None else change.before.addresses
-        in_use = {relay.leg.way.address for _, relay in self._watching.under_way() if relay.leg.way is not None}
+        in_use = {way.address for _, relay in self._watching.under_way() if (way := relay.leg.way) is not None}
         self._lost = ((self._lost | before) - change.after.addresses) & in_use
 
     def _why_dead(self, relay: Relay) -> str:

@@ -48,7 +48,7 @@ ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"  # no fields: RFC 9
 
 
 class Client(Protocol):
-    """The client's side of a request as it is seen here; proxy/handoff.py makes one from mitmproxy's parts."""
+    """The client's side of a request as it is seen here; proxy/handoff.py has it."""
 
     ip: IPAddress
     """Where the client comes from."""

@@ -112,9 +112,9 @@ async def test_connections_are_listed_until_they_are_closed(embed: Embed) -> Non
     reader, writer = await proxy.connect()
     connections = proxy.master.addons.get("proxyserver").connections
     async with asyncio.timeout(DEADLINE):
-        while not connections:  # noqa: ASYNC110 - mitmproxy has no event for it
+        while not connections:  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(0.005)
-    (connection,) = connections.values()
+    (connection,) = connections
     assert isinstance(connection, Connection)
     assert not connection.asked
     writer.write(CONNECT)

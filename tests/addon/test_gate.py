@@ -1,4 +1,4 @@
-"""The gate, in front of mitmproxy's real listener: silent connections lose their places, nobody else does."""
+"""The gate, behind a real listener: silent connections lose their places, nobody else does."""
 
 from __future__ import annotations
 

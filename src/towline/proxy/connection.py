@@ -8,7 +8,6 @@ accepts, and RequestLayer receives.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, cast, override
 
 import structlog
@@ -30,10 +29,9 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, addon: TowlineAddon, connections: MutableMapping[str, Connection]) -> None:
+    def __init__(self, addon: TowlineAddon, connections: set[Connection]) -> None:
         self._addon = addon
         self._connections = connections
-        self._name = ""
         self._loop = asyncio.get_running_loop()
         self._reception = Reception()
         self._deadline: asyncio.TimerHandle | None = None
@@ -48,8 +46,7 @@ class Connection(asyncio.Protocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self._name = str(id(self))
-        self._connections[self._name] = self
+        self._connections.add(self)
         self._addon.accepted(self.transport)
         self._deadline = self._loop.call_later(HEAD_TIMEOUT, self._expire)
         if transport.get_extra_info("peername") is None:  # it was gone before it was accepted
@@ -68,7 +65,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._stop_timer()
         self._addon.gate.leave(self.transport)
-        del self._connections[self._name]
+        self._connections.remove(self)
         self.resume_writing()
         self._reception.close()
         self._serving = None  # which holds this

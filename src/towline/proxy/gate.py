@@ -1,4 +1,4 @@
-"""The gate between accept and the layers: how many connections may hold no tunnel, and who goes where there are more.
+"""The gate between accept and the request: how many connections may hold no tunnel, and who goes where there are more.
 
     enter     a connection was accepted, or has been refused and lingers
     leave     it holds a tunnel (limits.tunnels counts it from there on), or is gone

@@ -33,7 +33,7 @@ class Listeners:
 
     def __init__(self, addon: TowlineAddon, first: Sequence[Address], passed: Mapping[Address, int]) -> None:
         """`first` is where to listen at the start; `passed` has the descriptors of addresses that are bound already."""
-        self.connections: dict[str, Connection] = {}
+        self.connections: set[Connection] = set()
         self.failed: dict[Address, OSError] = {}
         """Addresses that are wanted and could not be listened on, and why."""
         self._addon = addon

@@ -189,7 +189,7 @@ class LeanMaster(master.Master):
         await self._service.drain()
 
     def _is_awaiting_a_head(self) -> bool:
-        return any(not connection.asked for connection in self._listeners.connections.values())
+        return any(not connection.asked for connection in self._listeners.connections)
 
 
 def _listen_error(address: Address, error: OSError) -> ListenError:
