@@ -25,6 +25,7 @@ import time
 from collections.abc import Buffer
 from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import psutil
 from tests.e2e.rig.certificates import Authority
@@ -83,38 +84,58 @@ def make_image(file: Path, size: int) -> Image:
     return assemble([(tar.digest, blob.digest, file)])
 
 
+class Used(NamedTuple):
+    """What a process has used so far."""
+
+    user: float
+    """CPU-seconds of its own."""
+    system: float
+    """CPU-seconds of the kernel for it."""
+    waits: int
+    """How often it has given up the CPU, for want of anything to do."""
+
+    @classmethod
+    def by(cls, process: psutil.Process) -> Self:
+        """All its threads."""
+        times = process.cpu_times()
+        return cls(times.user, times.system, process.num_ctx_switches().voluntary)
+
+
 def pull(owned: ExitStack, folder: Path, options: argparse.Namespace) -> bool:
-    """Set everything up, pull once, and print what it took."""
+    """Set everything up and pull once; whether the client has what was pushed."""
     world = owned.enter_context(closing(World(folder, "!")))  # no proxy, and so nobody who has a password
     (folder / "ca").mkdir()
     authority = Authority(folder / "ca")
     file = folder / "layer"
     image = make_image(file, int(options.gib * GIB))
-    owned.enter_context(closing(Registry(world.far, authority, image)))
     size = image.size
+    owned.enter_context(closing(Registry(world.far, authority, image)))
     file.unlink()
     client = owned.enter_context(closing(CLIENTS[options.client](world.near, PROXY_URL, authority.ca)))
     (folder / "towline").mkdir()
     towline = owned.enter_context(Towline(world.near, folder / "towline", {"direct": {}}))
-    process = psutil.Process(towline.process.pid)
     if options.packets:
         world.far.ip("link set in0 gso_max_segs 1")
     with world.slowed(DEFAULT_LINK, options.megabits) if options.megabits else nullcontext():
-        before, woken, began = process.cpu_times(), process.num_ctx_switches().voluntary, time.monotonic()
+        process = psutil.Process(towline.process.pid)
+        before, began = Used.by(process), time.monotonic()
         with client.start_pull(HUB_REFERENCE) as pulling:
             if pulling.join(timeout=30 + size / SLOWEST):
                 print(pulling.output(), towline.process.output(), sep="\n", file=sys.stderr)
                 return False
-        seconds, after = time.monotonic() - began, process.cpu_times()
-    woken = process.num_ctx_switches().voluntary - woken
-    user, system = after.user - before.user, after.system - before.system
+        show(size, time.monotonic() - began, before, Used.by(process))
     right = client.digest(HUB_REFERENCE) == image.digest
-    print(f"layer             {size / GIB:.2f} GiB by {options.client}, digest {'right' if right else 'WRONG'}")
-    print(f"time              {seconds:.1f} s, {size / seconds / 1e6:.0f} MB/s")
+    print(f"digest            {'right' if right else 'WRONG'}")
+    return right
+
+
+def show(size: int, seconds: float, before: Used, after: Used) -> None:
+    """What the pull took."""
+    user, system, waits = (later - sooner for sooner, later in zip(before, after, strict=True))
+    print(f"layer             {size / GIB:.2f} GiB in {seconds:.1f} s, {size / seconds / 1e6:.0f} MB/s")
     print(f"Towline's CPU     {user + system:.2f} s ({user:.2f} user, {system:.2f} system)")
     print(f"for a GB          {(user + system) / size * 1e9:.2f} s")
-    print(f"waits             {woken}, one for {size / max(1, woken) / 1e3:.0f} kB")
-    return right
+    print(f"waits             {waits:.0f}, one for {size / max(1, waits) / 1e3:.0f} kB")
 
 
 def main() -> int:
