@@ -14,6 +14,7 @@ from tests.unit.test_tls import HELLO, hello_with
 
 from towline.core.policy import FailoverPolicy
 from towline.errors import ClientLeft, DialError, NoRoute
+from towline.net import flight
 from towline.net.dialer import Dialed
 from towline.net.flight import MAX_FLIGHT, Flown, fly
 from towline.net.racer import Won
@@ -250,6 +251,32 @@ async def test_server_that_speaks_first(world: World) -> None:
     flown = await world.fly({"direct": greets, "vpn": answers(SERVER_HELLO)})
     with flown.dialed.sock:
         assert (flown.route, flown.dialed.early, flown.unsent) == ("direct", b"220 ready\r\n", b"")
+
+
+async def test_server_that_closes_before_the_client_speaks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is no end yet, and nothing to look at over and over: the hello, when it comes, goes over the next route."""
+    ends_seen: list[socket.socket] = []
+    read_now = flight._read_now
+
+    def noted(sock: socket.socket) -> bytes | None:
+        if (data := read_now(sock)) == b"":
+            ends_seen.append(sock)
+            asyncio.get_running_loop().call_later(0.05, world.client.sendall, HELLO)
+        return data
+
+    monkeypatch.setattr(flight, "_read_now", noted)
+    flown = await world.fly({"direct": closes_at_once, "vpn": answers(SERVER_HELLO)})
+    with flown.dialed.sock:
+        assert (flown.route, flown.dialed.early) == ("vpn", SERVER_HELLO)
+    assert len(ends_seen) == 1
+
+
+@pytest.mark.parametrize("sent", [b"", HELLO[:50]], ids=["nothing", "half a hello"])
+async def test_client_that_waits_for_ever(world: World, sent: bytes) -> None:
+    """One that opens a tunnel and says too little does not keep it; its server is not waited for either."""
+    world.client.sendall(sent)
+    with pytest.raises(ClientLeft):
+        await world.fly({"direct": silence}, budget=0.1)
 
 
 SPOKE_FIRST = "spoke before the ClientHello, as no TLS server does"
