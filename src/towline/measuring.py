@@ -199,15 +199,15 @@ class Measuring:
 
     async def _probe(self, route: str, target: Target, what: Classification, *, read: bool) -> tuple[Finding, ...]:
         """Probe one host over one route. A bug is shown, and the others go on."""
+        await _load_probe()
+        from towline.net.probe import probe
+
         present = self.present()
         dialer = present.dialers.get(route)
         if dialer is None:
             return ()
         sought = Sought(target, what, present.image(target) if read and what.role is Role.API else None)
         self.count += 1
-        await _load_probe()
-        from towline.net.probe import probe
-
         try:
             return await probe(route, dialer, sought, rank=present.rank, known=self._images)
         except CrashedError as crash:

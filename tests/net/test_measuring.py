@@ -251,6 +251,19 @@ async def test_a_route_that_a_reload_took_is_not_probed(bench: Bench) -> None:
     assert {found.route for found in view.findings} == {"direct"}
 
 
+async def test_a_reload_while_the_probes_are_imported(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they go over is what serves when they begin."""
+    load = module._load_probe
+
+    async def reloaded() -> None:
+        bench.dialers = {"http": bench.dialers["http"]}
+        await load()
+
+    monkeypatch.setattr(module, "_load_probe", reloaded)
+    view = await bench.measuring.probe(bench.registry.target)
+    assert {found.route for found in view.findings} == {"http"}
+
+
 async def test_a_bug_is_shown_and_the_others_go_on(bench: Bench) -> None:
     """A dialer that crashes costs its own probe."""
 
