@@ -33,13 +33,13 @@ LATE = 1.15
 """Headroom where bytes come in packets: the kernel of a busy machine now and then delivers one a moment later."""
 
 TURNS = {
-    ("splice", "bulk"): Limit("turns of a relay that splices, for a MiB of bulk", 1.0),
+    ("splice", "bulk"): Limit("turns of a relay that splices, for a MiB of bulk", 0.273),
     ("copy", "bulk"): Limit("turns of a relay that copies, for a MiB of bulk", 9.2),
     ("splice", "packets"): Limit("turns of a relay that splices, for a MiB in packets", 20.5, LATE),
     ("copy", "packets"): Limit("turns of a relay that copies, for a MiB in packets", 20.8, LATE),
 }
 CALLS = {
-    ("splice", "bulk"): Limit("calls of a relay that splices, for a MiB of bulk", 33.1),
+    ("splice", "bulk"): Limit("calls of a relay that splices, for a MiB of bulk", 26.4),
     ("copy", "bulk"): Limit("calls of a relay that copies, for a MiB of bulk", 174),
     ("splice", "packets"): Limit("calls of a relay that splices, for a MiB in packets", 697, LATE),
     ("copy", "packets"): Limit("calls of a relay that copies, for a MiB in packets", 416, LATE),

@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 from tests.net.tunnel import tcp_pair
 
-from towline.net.direction import ENOUGH, REST, STREAM, Direction, Interest
+from towline.net.direction import ENOUGH, FILLS, REST, STREAM, Direction, Interest
 
 BEGAN, NOW = 1000.0, 1001.0  # seconds on a clock that stands
 
@@ -29,7 +29,7 @@ class ScriptedCarrier:
         self.drains: list[int | OSError] = []
         self.held = 0
         self.tail = b"the last bytes"
-        self.ended = False
+        self.goes_on = False
         self.closed = False
 
     def fill(self) -> int:
@@ -110,10 +110,20 @@ def test_a_sink_that_takes_part_is_waited_for(direction: Direction, carrier: Scr
 
 def test_an_end_behind_bytes_needs_no_event_of_its_own(direction: Direction, carrier: ScriptedCarrier) -> None:
     """A carrier that has met the source's end is asked for it in the turn in which the sink took the bytes."""
-    carrier.ended = True
+    carrier.goes_on = True
     carrier.fills, carrier.drains = [100, 0], [100]
     direction.turn(now=NOW)
     assert (direction.moved, direction.over) == (100, True)
+
+
+def test_a_source_that_brings_all_that_a_fill_can_is_taken_from_again(
+    direction: Direction, carrier: ScriptedCarrier, sockets: Sockets
+) -> None:
+    """A few times, no more: then the others have their turns."""
+    carrier.goes_on = True
+    carrier.fills, carrier.drains = [100] * (FILLS + 1), [100] * (FILLS + 1)
+    direction.turn(now=NOW)
+    assert (direction.moved, direction.waiting) == (FILLS * 100, reads(sockets[0]))
 
 
 def test_what_tls_wants_is_waited_for(direction: Direction, carrier: ScriptedCarrier, sockets: Sockets) -> None:

@@ -142,7 +142,7 @@ async def test_one_fill_takes_many_records_and_the_end_after_them(tls: TlsPairs)
         await send(server, b"last")
         server.close()
         assert carrier.fill() == 4
-        assert carrier.ended
+        assert carrier.goes_on
         assert carrier.fill() == 0
 
 

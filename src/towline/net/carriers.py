@@ -35,8 +35,9 @@ class Carrier(Protocol):
     """Bytes taken and not yet given."""
     tail: bytes
     """The last bytes taken, core.tls.TAIL of them at most, as far as they were seen."""
-    ended: bool
-    """Whether the source's end was found behind bytes: the next fill tells it, and no selector has to be asked."""
+    goes_on: bool
+    """Whether the next fill is due in the same turn, no selector being asked: the source's end was found behind bytes,
+    or as much came as a fill takes at most."""
 
     def fill(self) -> int:
         """Take from the source once, while nothing is held; return how much, 0 when the source has ended."""
@@ -54,7 +55,7 @@ class Carrier(Protocol):
 class CopyCarrier:
     """Copies; `head` is held from the start."""
 
-    ended = False
+    goes_on = False
 
     def __init__(self, source: socket.socket, sink: socket.socket, head: bytes = b"") -> None:
         self._source = source
@@ -91,14 +92,14 @@ class TlsCarrier(CopyCarrier):
 
     def __init__(self, source: ssl.SSLSocket, sink: socket.socket, head: bytes = b"") -> None:
         super().__init__(source, sink, head)
-        self.ended = False
+        self.goes_on = False  # only where the end was found
         self._error: OSError | None = None
 
     def fill(self) -> int:
         """Receive until no whole record is left or COPY_BYTES are held. An end found behind bytes is told next time."""
         records: list[bytes] = []
         taken = 0
-        while taken < COPY_BYTES and not self.ended:
+        while taken < COPY_BYTES and not self.goes_on:
             try:
                 # All of a record: a rest would stay inside OpenSSL, where no selector sees it.
                 record = self._source.recv(TLS_RECORD)
@@ -109,7 +110,7 @@ class TlsCarrier(CopyCarrier):
             except OSError as error:
                 record = b""
                 self._error = error
-            self.ended = not record
+            self.goes_on = not record
             records.append(record)
             taken += len(record)
         if self._error and not taken:
@@ -122,7 +123,7 @@ class DropCarrier:
 
     held = 0
     tail = b""
-    ended = False
+    goes_on = False
 
     def __init__(self, source: socket.socket) -> None:
         self._source = source

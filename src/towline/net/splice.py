@@ -15,7 +15,7 @@ import socket
 
 from towline.core.tls import TAIL
 from towline.net.carriers import CopyCarrier
-from towline.net.pipes import Pipe, PipePool
+from towline.net.pipes import PIPE_BYTES, Pipe, PipePool
 
 LITTLE = 4096
 """Bytes up to which a fill is read out of its pipe: one page, no slower than splicing it on."""
@@ -34,6 +34,7 @@ class SpliceCarrier(CopyCarrier):
         """Take from the source once: much of it stays in a pipe, little is read out of it."""
         pipe = self._pipes.borrow()
         if pipe is None:
+            self.goes_on = False
             return super().fill()
         self._pipe = pipe
         try:
@@ -41,6 +42,7 @@ class SpliceCarrier(CopyCarrier):
         except OSError:
             self._give_pipe_back()
             raise
+        self.goes_on = taken == PIPE_BYTES  # never while turns are short
         if taken <= LITTLE:
             self._read_out(pipe)
         else:

@@ -19,6 +19,7 @@ PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))  # whe
 TOWLINE = """\
 listen: ["127.0.0.1:{port}"]
 admin: null
+state: null
 routes: {{direct: {{}}}}
 policy: {{private_targets: ["127.0.0.1"], ports: [{target}]}}
 limits: {{tunnels: 8192, tunnels_per_client: 8192, drain: 0.1, linger: 0.1}}
