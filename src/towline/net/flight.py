@@ -111,13 +111,12 @@ async def _read(client: socket.socket, early: bytes, dialed: Dialed, *, patience
     there is nothing to replay.
     """
     flight = early
-    deadline = asyncio.get_running_loop().time() + patience
+    now = asyncio.get_running_loop().time
+    deadline = now() + patience
     while (kind := read_flight(flight)) is Flight.INCOMPLETE and len(flight) < MAX_FLIGHT:
         greeted = bool(dialed.early) and not flight  # the server has spoken
         try:
-            data = await _next_bytes(
-                client, dialed, GREETED if greeted else deadline - asyncio.get_running_loop().time()
-            )
+            data = await _next_bytes(client, dialed, GREETED if greeted else deadline - now())
         except TimeoutError:
             if greeted:
                 return flight, Flight.OTHER
