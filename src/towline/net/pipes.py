@@ -6,8 +6,8 @@ source keeps a pipe from one turn of the event loop to the next.
 
 One rule keeps tunnels apart: a pipe that still holds bytes is never lent again. It is closed.
 
-A pipe's worth is what one turn moves, and everybody else waits meanwhile. So turns are short while somebody waits for
-an answer that takes many turns of the loop: a tunnel that is being made, and the first bytes that it brings.
+A turn moves some pipes' worth (direction.py), and everybody else waits meanwhile. So turns are short while somebody
+waits for an answer that takes many turns of the loop: a tunnel that is being made, and the first bytes that it brings.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Self
 from towline.core.capacity import MAX_PIPES
 
 PIPE_BYTES = 1 << 20
-"""Capacity asked for, and the most that a turn moves: what Linux grants an unprivileged user (pipe(7),
+"""Capacity asked for, and the most that a fill takes: what Linux grants an unprivileged user (pipe(7),
 fs.pipe-max-size). 0.2 CPU-seconds per GB, where 256 KiB cost 0.3 and 64 KiB 0.55 (python -m tests.bench.relay)."""
 
 SHORT_TURN = 1 << 17
@@ -90,7 +90,7 @@ class PipePool:
         self._idle: list[Pipe] = []
         self._lent = 0
         self.turn_bytes = PIPE_BYTES
-        """The most that one turn is to move now."""
+        """The most that a fill takes now; where that is less than PIPE_BYTES, it is all that its turn takes."""
         self._asked_again = False
         self._timer: asyncio.TimerHandle | None = None
 
