@@ -135,6 +135,21 @@ async def test_connections_are_bounded(server: AdminServer) -> None:
                 break
 
 
+async def test_what_was_answered_takes_no_room(server: AdminServer) -> None:
+    """Requests that are answered as they are read, as in Towline's loop, do not count as open until tornado forgets."""
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+    request = f"GET /livez HTTP/1.1\r\nHost: 127.0.0.1:{server.address[1]}\r\n\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(server.address)) for _ in range(2 * MAX_CONNECTIONS)]
+        for client in clients:
+            client.sendall(request)
+            client.setblocking(False)
+        async with asyncio.timeout(10):
+            for client in clients:
+                answer = await asyncio.get_running_loop().sock_recv(client, 1000)
+                assert answer.startswith(b"HTTP/1.1 200 ")
+
+
 async def test_client_that_does_not_read_is_let_go(
     server: AdminServer, running: FakeRunning, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, override
 
 from tornado.httpserver import HTTPServer
@@ -22,7 +23,13 @@ class _Server(HTTPServer):
 
     @override
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        if len(self._connections) < MAX_CONNECTIONS:
+        # Not in the turn of the loop that accepts: requests are answered as they are read, so that a client that is as
+        # fast as this would be accepted again and again, while nothing else runs.
+        asyncio.get_running_loop().call_soon(self._begin, stream, address)
+
+    def _begin(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        open_now = sum(not one.stream.closed() for one in self._connections)  # tornado forgets them a turn later
+        if open_now < MAX_CONNECTIONS:
             super().handle_stream(stream, address)
         else:
             stream.close()
