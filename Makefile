@@ -132,6 +132,7 @@ $(VENV)/.run: $(VENV)/.python constraints.txt pyproject.toml
 	@echo 'Installing what Towline runs on into $(VENV)'
 	@$(PIP) install --require-hashes --requirement constraints.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	$(compile)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run constraints-dev.txt
