@@ -150,36 +150,26 @@ async def test_an_aborted_tunnels_bytes_never_reach_the_next_one(start: Start) -
     await following.close()
 
 
+@pytest.mark.parametrize("is_push", [False, True], ids=["pull", "push"])
 async def test_others_give_way_to_the_first_bytes_alone(
-    start: Start, pipes: PipePool | None, monkeypatch: pytest.MonkeyPatch
+    start: Start, pipes: PipePool | None, monkeypatch: pytest.MonkeyPatch, *, is_push: bool
 ) -> None:
-    """A handshake and a first answer make turns short; a layer that is under way does not."""
+    """A handshake and a first answer make turns short; a layer that is under way does not, whichever way it goes."""
     if pipes is None:
         pytest.skip("without splice(2) turns are always short")
     asked: list[int] = []
     tunnel = start()
-    monkeypatch.setattr(pipes, "give_way", lambda: asked.append(tunnel.relay.bytes_in))
-    await send(tunnel.server, b"ServerHello")
-    assert await receive(tunnel.client, 11) == b"ServerHello"
-    assert asked[-1] == 11
-    await asyncio.gather(send(tunnel.server, bytes(MIB)), receive(tunnel.client, MIB))
-    assert tunnel.relay.bytes_in > YOUNG > max(asked)
 
+    def moved() -> int:
+        return tunnel.relay.bytes_out if is_push else tunnel.relay.bytes_in
 
-async def test_nobody_gives_way_to_an_upload(
-    start: Start, pipes: PipePool | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A push brings next to nothing from upstream for as long as it lasts: it is young for its first bytes as well."""
-    if pipes is None:
-        pytest.skip("without splice(2) turns are always short")
-    asked: list[int] = []
-    tunnel = start()
-    monkeypatch.setattr(pipes, "give_way", lambda: asked.append(tunnel.relay.bytes_out))
-    await send(tunnel.client, b"ClientHello")
-    assert await receive(tunnel.server, 11) == b"ClientHello"
+    source, sink = (tunnel.client, tunnel.server) if is_push else (tunnel.server, tunnel.client)
+    monkeypatch.setattr(pipes, "give_way", lambda: asked.append(moved()))
+    await send(source, b"first bytes")
+    assert await receive(sink, 11) == b"first bytes"
     assert asked[-1] == 11
-    await asyncio.gather(send(tunnel.client, bytes(MIB)), receive(tunnel.server, MIB))
-    assert tunnel.relay.bytes_out > YOUNG > max(asked)
+    await asyncio.gather(send(source, bytes(MIB)), receive(sink, MIB))
+    assert moved() > YOUNG > max(asked)
 
 
 async def test_an_idle_tunnel_holds_no_pipe(tunnel: Tunnel, pipes: PipePool | None) -> None:
