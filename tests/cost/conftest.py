@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import resource
 import signal
@@ -14,10 +13,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 from tests.bench.peers.contenders import TOWLINE
 from tests.cost.counting import COUNTED
 from tests.cost.ends import DEADLINE, ONE_BYTE, TLS, Ends, Loop
+from tests.logging_kept import logging_kept
 
 from towline.admin import log
 from towline.cli.compose import serve
@@ -55,18 +54,11 @@ def untraced() -> Iterator[None]:
 @pytest.fixture
 def process_as_it_was() -> Iterator[None]:
     """Put back what a start of Towline changes in the whole process: log, collector, limit of descriptors."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
-    yield
+    with logging_kept():
+        yield
     gc.unfreeze()
     resource.setrlimit(resource.RLIMIT_NOFILE, descriptors)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name in (*log.CHATTY, *log.INDISCREET):
-        logging.getLogger(name).setLevel(logging.NOTSET)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -229,6 +229,16 @@ async def test_explain_tells_a_refusal(admin: str, monkeypatch: pytest.MonkeyPat
     assert result.stdout.splitlines()[-1] == r"refused   port 25 is not in policy.ports\x1b[2J"
 
 
+async def shown_by(script: str) -> bytes:
+    """What a Python of its own prints that runs this script, and ends well."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    stdout, stderr = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, stderr.decode()) == (0, "")
+    return stdout
+
+
 async def test_asking_starts_fast(admin: str) -> None:
     """`status` and `explain` load nothing slow: the imports are the start-up time, and they are what can be held."""
     script = (
@@ -239,11 +249,7 @@ async def test_asking_starts_fast(admin: str) -> None:
         "slow = {'mitmproxy', 'pydantic', 'rich', 'structlog', 'tornado', 'asyncio', 'psutil'} & sys.modules.keys()\n"
         "sys.exit(', '.join(sorted(slow)) or 0)\n"
     )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    stdout, stderr = await asyncio.wait_for(process.communicate(), 30)
-    assert (process.returncode, stderr.decode()) == (0, "")
+    stdout = await shown_by(script)
     assert b"towline 1.2.3 ready" in stdout
     assert b"why       vpn" in stdout
 
@@ -257,11 +263,7 @@ async def test_help_starts_faster() -> None:
         "slow = {'http.client', 'towline.views', 'mitmproxy', 'pydantic', 'structlog', 'asyncio'}\n"
         "sys.exit(', '.join(sorted(slow & sys.modules.keys())) or 0)\n"
     )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    stdout, stderr = await asyncio.wait_for(process.communicate(), 30)
-    assert (process.returncode, stderr.decode()) == (0, "")
+    stdout = await shown_by(script)
     assert b"explain" in stdout
 
 

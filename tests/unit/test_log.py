@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pytest
 import structlog
+from tests.logging_kept import logging_kept
 
 from towline.admin import log
 from towline.config import LogPolicy
@@ -27,15 +28,8 @@ class Terminal(io.StringIO):
 @pytest.fixture(autouse=True)
 def restore_logging() -> Iterator[None]:
     """Put back what configure() changes in the whole process."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name in (*log.CHATTY, *log.INDISCREET):
-        logging.getLogger(name).setLevel(logging.NOTSET)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+    with logging_kept():
+        yield
 
 
 def configured(
